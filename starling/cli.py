@@ -1,0 +1,73 @@
+"""The command line: one table of commands, each imported only when it is called.
+
+Rules: a package owns its commands, this module only names them; `starling --help` imports none of them. Exit codes are the
+same everywhere: 0 fine, 1 the answer is no, 2 wrong usage, 3 could not be done here (with the reason).
+"""
+
+import importlib
+import sys
+from dataclasses import dataclass
+from typing import NoReturn
+
+import click
+
+from starling import __version__
+
+EXIT_UNAVAILABLE = 3
+
+
+@dataclass(frozen=True, slots=True)
+class CommandEntry:
+    """Where a command lives (`module:attribute`) and its line in `starling --help`."""
+
+    target: str
+    summary: str
+
+    def load(self) -> click.Command:
+        """Import the command. An entry that does not lead to a click command raises TypeError."""
+        module, _, attribute = self.target.partition(":")
+        command = getattr(importlib.import_module(module), attribute)
+        if not isinstance(command, click.Command):
+            raise TypeError(f"{self.target} is a {type(command).__name__}, not a click command")
+        return command
+
+
+COMMANDS: dict[str, CommandEntry] = {
+    "ring": CommandEntry("gossip.cli:ring", "Run and inspect the ring: agent, members, decode."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands come from `COMMANDS`; listing them imports nothing."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return one command, or None for a name that is not in the table."""
+        entry = COMMANDS.get(cmd_name)
+        return entry.load() if entry else None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the table's own summaries, where click would load every command to ask it."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.summary) for name, entry in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="starling", message="%(prog)s %(version)s")
+def starling() -> None:
+    """Starling: a load balancer for Kubernetes clusters on bare metal.
+
+    Exit codes: 0 fine, 1 the answer is no, 2 wrong usage, 3 could not be done here.
+    """
+
+
+def main() -> NoReturn:
+    """Run the command line and exit. What the operating system refuses (a port in use, a missing right) exits with 3."""
+    try:
+        starling.main(prog_name="starling")
+    except OSError as exc:
+        click.echo(f"starling: {exc}", err=True)
+        sys.exit(EXIT_UNAVAILABLE)
