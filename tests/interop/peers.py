@@ -1,0 +1,359 @@
+"""Real peers for the tests: memberlist programs in Go, Debian's serf agent, and members of ours as processes of their own.
+
+Rules kept here:
+
+* Nothing waits by the clock. A test waits for something that a peer said (an event, a line of its log) with a deadline,
+  and the failure shows what was said instead.
+* Every process that was started is ended by its own id when the test is over, however the test ended.
+* Each peer has a loopback address of its own, so that all of them can use memberlist's port.
+"""
+
+from __future__ import annotations
+
+import base64
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+
+import trio
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+
+T = TypeVar("T")
+Json = dict[str, Any]
+
+PORT: Final = 7946
+RPC_PORT: Final = 7373
+WITHIN: Final = 10.0
+"""Seconds within which a peer does what it was told; several times what a loaded machine needs."""
+STOP_WITHIN: Final = 5.0
+GO_VERSIONS: Final = ("0.5.1", "0.7.0")
+PROJECT: Final = Path(__file__).resolve().parents[2]
+
+_numbers = itertools.count(1)
+
+
+def fresh_address() -> str:
+    """A loopback address that no other peer of this run has, and hardly one of another run on the same machine."""
+    number, pid = next(_numbers), os.getpid()
+    return f"127.{100 + pid % 100}.{(pid // 100 + number // 250) % 250}.{1 + number % 250}"
+
+
+class PeerError(Exception):
+    """A peer refused a command."""
+
+
+class Mailbox(Generic[T]):
+    """What a peer has said and nobody has taken yet, in order."""
+
+    def __init__(self) -> None:
+        self.items: list[T] = []
+        self._arrived = trio.Event()
+
+    def put(self, item: T) -> None:
+        """Add one item and wake those who wait."""
+        self.items.append(item)
+        self._arrived.set()
+        self._arrived = trio.Event()
+
+    async def take(self, wanted: Callable[[T], bool], what: str, within: float = WITHIN) -> T:
+        """Remove and return the first item that is wanted, waiting for it up to ``within`` seconds."""
+        with trio.move_on_after(within):
+            while True:
+                for index, item in enumerate(self.items):
+                    if wanted(item):
+                        return self.items.pop(index)
+                await self._arrived.wait()
+        said = "\n  ".join(str(item) for item in self.items[-40:])
+        raise AssertionError(f"no {what} within {within} s; said instead:\n  {said}")
+
+
+@dataclass(eq=False)
+class Program:
+    """A process and the lines it logs."""
+
+    name: str
+    process: trio.Process
+    log: Mailbox[str] = field(default_factory=Mailbox)
+
+    async def logged(self, text: str, within: float = WITHIN) -> str:
+        """Wait for the next line of the log that contains ``text``."""
+        return await self.log.take(lambda line: text in line, f"log line of {self.name} with {text!r}", within)
+
+    def count_logged(self, text: str) -> int:
+        """How many lines not yet taken contain ``text``."""
+        return sum(text in line for line in self.log.items)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to this process alone."""
+        self.process.send_signal(number)
+
+    async def wait(self, within: float = WITHIN) -> int:
+        """Wait for its end and return the exit status."""
+        with trio.fail_after(within):
+            return await self.process.wait()
+
+    async def end(self) -> None:
+        """End the process at once: nobody is left to tell goodbye."""
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            if self.process.returncode is not None:
+                return
+            self.process.send_signal(signal.SIGCONT)  # a stopped process would keep the next signal waiting
+            self.process.send_signal(number)
+            with trio.move_on_after(STOP_WITHIN):
+                await self.process.wait()
+
+
+@dataclass(eq=False)
+class GoPeer(Program):
+    """hashicorp/memberlist itself, driven by ``tests/interop/peer``."""
+
+    address: str = ""
+    events: Mailbox[Json] = field(default_factory=Mailbox)
+    replies: Mailbox[Json] = field(default_factory=Mailbox)
+    _turn: trio.Lock = field(default_factory=trio.Lock)
+
+    def heard(self, line: str) -> None:
+        """File one line of its standard output."""
+        message: Json = json.loads(line)
+        (self.events if "event" in message else self.replies).put(message)
+
+    async def command(self, do: str, *, within: float = WITHIN, **fields: Any) -> Json:
+        """Run one command and return its reply. Raises :class:`PeerError` when the peer answers with an error."""
+        assert self.process.stdin is not None
+        async with self._turn:
+            await self.process.stdin.send_all(json.dumps({"do": do, **fields}).encode() + b"\n")
+            reply = await self.replies.take(lambda _: True, f"reply of {self.name} to {do}", within)
+        if "error" in reply:
+            raise PeerError(f"{do}: {reply['error']}")
+        return reply
+
+    async def event(self, kind: str, *, within: float = WITHIN, **fields: Any) -> Json:
+        """Wait for the next event of that kind whose fields have the given values."""
+        wanted = {"event": kind, **fields}
+        return await self.events.take(
+            lambda event: wanted.items() <= event.items(), f"{wanted} from {self.name}", within
+        )
+
+    async def members(self) -> dict[str, Json]:
+        """Everyone it remembers by name: ``addr``, ``port``, ``meta`` (hex), ``state`` and ``incarnation``."""
+        reply = await self.command("members")
+        return {member["name"]: member for member in reply["members"]}
+
+
+@dataclass(eq=False)
+class SerfAgent(Program):
+    """Debian's serf agent. Its log tells what it sees; ``event-handler`` output is part of the log."""
+
+    address: str = ""
+
+    async def run(self, command: str, *arguments: str, within: float = WITHIN) -> str:
+        """Run ``serf COMMAND`` against this agent and return what it printed. Raises :class:`PeerError` when it fails."""
+        rpc = f"-rpc-addr={self.address}:{RPC_PORT}"
+        with trio.fail_after(within):
+            done = await trio.run_process(
+                ["serf", command, rpc, *arguments], capture_stdout=True, stderr=subprocess.STDOUT, check=False
+            )
+        if done.returncode:
+            raise PeerError(f"serf {command}: {done.stdout.decode().strip()}")
+        return done.stdout.decode()
+
+    async def members(self) -> dict[str, Json]:
+        """Everyone it remembers by name: ``addr`` ("ip:port"), ``tags``, ``status`` and ``protocol``."""
+        shown: Json = json.loads(await self.run("members", "-format=json"))
+        return {member["name"]: member for member in shown["members"]}
+
+    async def saw(self, event: str, member: str, within: float = WITHIN) -> None:
+        """Wait for a member event of serf: Join, Update, Leave, Failed."""
+        await self.logged(f"serf: EventMember{event}: {member} ", within)
+
+
+@dataclass(eq=False)
+class OurAgent(Program):
+    """A member of ours as a process: ``python -m gossip agent``, which prints its ring's events as JSON lines."""
+
+    address: str = ""
+    events: Mailbox[Json] = field(default_factory=Mailbox)
+
+    def heard(self, line: str) -> None:
+        """File one line of its standard output."""
+        self.events.put(json.loads(line))
+
+    async def event(self, kind: str, member: str, *, within: float = WITHIN) -> Json:
+        """Wait for the next event of that kind about that member."""
+
+        def wanted(event: Json) -> bool:
+            return (event["event"], event["member"]) == (kind, member)
+
+        return await self.events.take(wanted, f"{kind} of {member} from {self.name}", within)
+
+
+def _options(options: Json) -> list[str]:
+    """Keyword arguments as flags in the way that Go reads them (``--probe-interval=200``)."""
+    return [
+        f"--{key.replace('_', '-')}={str(value).lower() if isinstance(value, bool) else value}"
+        for key, value in options.items()
+    ]
+
+
+async def _read_lines(stream: trio.abc.ReceiveStream, heard: Callable[[str], None]) -> None:
+    rest = b""
+    async for data in stream:
+        *lines, rest = (rest + data).split(b"\n")
+        for line in lines:
+            heard(line.decode(errors="replace"))
+
+
+class Peers:
+    """The peers of one test. All of them end with it."""
+
+    def __init__(self, nursery: trio.Nursery) -> None:
+        self._nursery = nursery
+        self._programs: list[Program] = []
+
+    async def _start(self, command: Sequence[str], *, stdin: bool = False) -> trio.Process:
+        return await trio.lowlevel.open_process(
+            list(command),
+            stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=PROJECT,
+        )
+
+    def _adopt(self, program: Program, heard: Callable[[str], None]) -> None:
+        """Keep the program for the end of the test; its output goes to ``heard``, its errors to its log."""
+        self._programs.append(program)
+        assert program.process.stdout is not None
+        assert program.process.stderr is not None
+        self._nursery.start_soon(_read_lines, program.process.stdout, heard)
+        self._nursery.start_soon(_read_lines, program.process.stderr, program.log.put)
+
+    async def go(
+        self, name: str, version: str, *, address: str = "", prefix: Sequence[str] = (), **options: Any
+    ) -> GoPeer:
+        """Start a memberlist peer and wait until it listens; ``options`` are its flags. ``prefix`` runs it elsewhere."""
+        address = address or fresh_address()
+        binary = Path(os.environ["STARLING_PEERS"]) / f"memberlist-peer-{version}"
+        flags = _options({"name": name, "bind": f"{address}:{PORT}", "profile": "local", **options})
+        process = await self._start([*prefix, str(binary), *flags], stdin=True)
+        peer = GoPeer(name, process, address=address)
+        self._adopt(peer, peer.heard)
+        ready = await peer.event("ready")
+        assert ready["version"] == f"v{version}"
+        return peer
+
+    async def serf(self, name: str, *options: str, key: bytes = b"", address: str = "") -> SerfAgent:
+        """Start a serf agent and wait until it serves commands."""
+        address = address or fresh_address()
+        encrypt = [f"-encrypt={base64.b64encode(key).decode()}"] if key else []
+        process = await self._start(
+            [
+                "serf", "agent", f"-node={name}", f"-bind={address}:{PORT}", f"-rpc-addr={address}:{RPC_PORT}",
+                "-profile=local", "-log-level=debug", "-event-handler=user=cat", *encrypt, *options,
+            ]
+        )  # fmt: skip  # one flag a line says nothing
+        agent = SerfAgent(name, process, address=address)
+        self._adopt(agent, agent.log.put)
+        await agent.logged("Serf agent running!")
+        return agent
+
+    async def ours(self, name: str, *options: str, address: str = "", prefix: Sequence[str] = ()) -> OurAgent:
+        """Start a member of ours as a process and wait until it has joined its own ring."""
+        address = address or fresh_address()
+        command = [sys.executable, "-m", "gossip", "agent", "--name", name, "--bind", f"{address}:{PORT}", *options]
+        agent = OurAgent(name, await self._start([*prefix, *command]), address=address)
+        self._adopt(agent, agent.heard)
+        await agent.event("joined", name)
+        return agent
+
+    async def end(self) -> None:
+        """End every program, all at once."""
+        async with trio.open_nursery() as nursery:
+            for program in self._programs:
+                nursery.start_soon(program.end)
+
+
+@asynccontextmanager
+async def open_peers() -> AsyncIterator[Peers]:
+    """The peers of one test; every process has ended when the block is left."""
+    async with trio.open_nursery() as nursery:
+        peers = Peers(nursery)
+        try:
+            yield peers
+        finally:
+            with trio.CancelScope(shield=True):
+                await peers.end()
+            nursery.cancel_scope.cancel()
+
+
+@dataclass(frozen=True)
+class Host:
+    """One network namespace with an interface ``eth0`` on the LAN."""
+
+    namespace: str
+    address: str
+
+    @property
+    def prefix(self) -> list[str]:
+        """What to put before a command so that it runs on this host."""
+        return ["ip", "netns", "exec", self.namespace]
+
+    async def drop(self, per_mille: int) -> None:
+        """Lose that many of a thousand arriving frames, whatever they carry, independently of one another."""
+        rule = f"numgen random mod 1000 0-{per_mille - 1} drop;" if per_mille else ""
+        rules = (
+            "add table netdev loss; flush table netdev loss; "
+            'table netdev loss { chain arriving { type filter hook ingress device "eth0" priority 0; '
+            f"{rule} }}; }}"
+        )
+        await trio.run_process([*self.prefix, "nft", rules])
+
+
+async def namespaces() -> list[str]:
+    """The named network namespaces of this machine."""
+    listed = await trio.run_process(["ip", "netns", "list"], capture_stdout=True)
+    return [line.split()[0] for line in listed.stdout.decode().splitlines()]
+
+
+async def _ip(lines: Iterable[str], *options: str) -> None:
+    await trio.run_process(["ip", *options, "-batch", "-"], stdin="\n".join(lines).encode())
+
+
+@asynccontextmanager
+async def open_lan(size: int) -> AsyncIterator[list[Host]]:
+    """``size`` hosts on one bridge, the bridge in a namespace of its own: removing them leaves nothing behind."""
+    stem = f"starling-{os.getpid()}-{next(_numbers)}"
+    bridge = f"{stem}-lan"
+    hosts = [Host(f"{stem}-{i}", f"10.77.0.{i}") for i in range(1, size + 1)]
+    names = [bridge, *(host.namespace for host in hosts)]
+    made: list[str] = []
+    try:
+        for name in names:
+            await _ip([f"netns add {name}"])
+            made.append(name)
+        ports = [f"port{i}" for i in range(1, size + 1)]
+        await _ip(
+            ["link add lan type bridge", "link set lan up"]
+            + [
+                f"link add {port} type veth peer name eth0 netns {host.namespace}"
+                for port, host in zip(ports, hosts, strict=True)
+            ]
+            + [f"link set {port} master lan up" for port in ports],
+            "-n",
+            bridge,
+        )
+        for host in hosts:
+            lines = [f"address add {host.address}/24 dev eth0", "link set lo up", "link set eth0 up"]
+            await _ip(lines, "-n", host.namespace)
+        yield hosts
+    finally:
+        with trio.CancelScope(shield=True):
+            await _ip([f"netns delete {name}" for name in made])
