@@ -1,7 +1,7 @@
 """The command line: one table of commands, each imported only when it is called.
 
-Rules: a package owns its commands, this module only names them; `starling --help` imports none of them. Exit codes are the
-same everywhere: 0 fine, 1 the answer is no, 2 wrong usage, 3 could not be done here (with the reason).
+Rules: a package owns its commands, this module only names them; `starling --help` imports none of them. Exit codes
+are the same everywhere: 0 fine, 1 the answer is no, 2 wrong usage, 3 could not be done here (with the reason).
 """
 
 import importlib
@@ -65,7 +65,7 @@ def starling() -> None:
 
 
 def main() -> NoReturn:
-    """Run the command line and exit. What the operating system refuses (a port in use, a missing right) exits with 3."""
+    """Run the command line and exit: with 3 where the system refuses something (a port in use, a missing right)."""
     try:
         starling.main(prog_name="starling")
     except OSError as exc:

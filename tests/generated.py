@@ -1,6 +1,6 @@
-"""The pages that are made from the code. `python -m tests.generated` writes them; a test holds that they are up to date.
+"""The pages made from the code. `python -m tests.generated` writes them; a test holds that they are up to date.
 
-A generator is a module with a function `render() -> str`, the whole page. It draws no random numbers and reads no clock.
+A generator is a module with a function `render() -> str`, the whole page. The same tree gives the same page.
 """
 
 import importlib

@@ -1,6 +1,6 @@
-"""The rules of the house that a machine can keep: sizes, calls that decisions must not use, dead files, words that do not belong.
+"""The rules of the house that a machine can keep: sizes, banned calls, dead files, words that do not belong.
 
-Each check is a function from source to complaints, so that it is shown to find what it looks for as well as to find nothing.
+Each check is a function from source to complaints, so that it is shown to find what it looks for as well as nothing.
 """
 
 import ast

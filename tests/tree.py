@@ -1,4 +1,4 @@
-"""The files of the tree, as the tests about the tree itself see them: tracked ones and new ones that git does not ignore."""
+"""The files of the tree, as the tests about the tree see them: tracked ones and new ones that git does not ignore."""
 
 import ast
 import functools
