@@ -18,8 +18,8 @@ Exit codes: 0 fine · 1 the answer is no · 2 wrong usage · 3 could not be done
 
 
 def _walk(command: click.Command, path: str, parent: click.Context | None) -> Iterator[str]:
-    context = click.Context(command, parent=parent, info_name=path.rpartition(" ")[2], max_content_width=WIDTH)
-    context.terminal_width = WIDTH
+    settings = {**command.context_settings, "terminal_width": WIDTH, "max_content_width": WIDTH}
+    context = click.Context(command, parent=parent, info_name=path.rpartition(" ")[2], **settings)
     yield f"\n## `{path}`\n\n```text\n{command.get_help(context).rstrip()}\n```\n"
     if isinstance(command, click.Group):
         for name in command.list_commands(context):
