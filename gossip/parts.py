@@ -1,0 +1,136 @@
+"""The parts of a member, built leaves first and joined once. No part builds another; whom each needs is what it is
+given here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from gossip.addresses import AllowList
+from gossip.awareness import Awareness
+from gossip.broadcasts import Broadcasts, retransmit_limit
+from gossip.claims import Claims
+from gossip.conversations import Conversations
+from gossip.envelope import Envelope
+from gossip.gossiper import Gossiper
+from gossip.jobs import Jobs
+from gossip.members import Roster
+from gossip.merger import Merger
+from gossip.outbox import Outbox
+from gossip.prober import Prober
+from gossip.pushpull import PushPullSchedule
+from gossip.receiver import Receiver
+from gossip.reconnector import Reconnector
+from gossip.timers import Timer, TimerKind, Timers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from random import Random
+
+    from gossip.config import GossipConfig
+    from gossip.keyring import Keyring
+    from gossip.members import Record
+    from gossip.policy import Policy
+
+
+class Parts:
+    """One of each, joined."""
+
+    def __init__(
+        self,
+        config: GossipConfig,
+        own: Record,
+        keyring: Keyring,
+        policy: Policy,
+        rng: Random,
+        nonce: Callable[[int], bytes],
+    ) -> None:
+        allowed = AllowList(config.identity.allowed_networks)
+        envelope = Envelope(config.wire, keyring, nonce)
+        self.own: Final = own
+        self.timers: Final = Timers()
+        self.jobs: Final = Jobs(self.timers)
+        self.roster: Final = Roster(rng)
+        self.awareness: Final = Awareness(config.probe.awareness_max)
+        self.broadcasts: Final = Broadcasts(
+            lambda: retransmit_limit(config.gossip.retransmit_mult, len(self.roster)), config.gossip.user_share
+        )
+        self.outbox: Final = Outbox(envelope, self.roster, self.broadcasts, config.gossip.packet_budget)
+        self.gossiper: Final = Gossiper(config.gossip, own, self.roster, self.broadcasts, self.outbox, self.timers, rng)
+        self.claims: Final = Claims(
+            config,
+            own,
+            roster=self.roster,
+            gossiper=self.gossiper,
+            outbox=self.outbox,
+            timers=self.timers,
+            awareness=self.awareness,
+            allowed=allowed,
+            policy=policy,
+        )
+        self.conversations: Final = Conversations(
+            config.push_pull,
+            own,
+            roster=self.roster,
+            envelope=envelope,
+            outbox=self.outbox,
+            timers=self.timers,
+            jobs=self.jobs,
+            allowed=allowed,
+            merger=Merger(self.roster, self.claims, policy, config.identity.version_check),
+        )
+        self.prober: Final = Prober(
+            config.probe,
+            own,
+            roster=self.roster,
+            outbox=self.outbox,
+            timers=self.timers,
+            awareness=self.awareness,
+            rng=rng,
+            suspect=self.claims.hear_suspect,
+            open_stream_ping=self.conversations.ping,
+        )
+        self.push_pulls: Final = PushPullSchedule(
+            config.push_pull, own, self.roster, self.conversations, self.timers, rng
+        )
+        self.reconnector: Final = Reconnector(
+            config,
+            own,
+            roster=self.roster,
+            claims=self.claims,
+            prober=self.prober,
+            conversations=self.conversations,
+            timers=self.timers,
+            rng=rng,
+        )
+        self.receiver: Final = Receiver(
+            own,
+            envelope=envelope,
+            jobs=self.jobs,
+            allowed=allowed,
+            roster=self.roster,
+            claims=self.claims,
+            prober=self.prober,
+            reconnector=self.reconnector,
+            outbox=self.outbox,
+        )
+        self.claims.on_death = self.reconnector.member_died
+        self.prober.on_round_ended = self.reconnector.reap
+        self.conversations.on_stream_ack = self.prober.hear_stream_ack
+        self.on_timer: Final = self._timer_table()
+
+    def _timer_table(self) -> dict[TimerKind, Callable[[Timer, float], None]]:
+        """Which part answers for which timer."""
+        return {
+            TimerKind.PROBE_TICK: lambda timer, now: self.prober.handle_tick(timer.at, now),
+            TimerKind.PROBE_DIRECT: lambda timer, now: self.prober.handle_direct_timeout(int(timer.subject), now),
+            TimerKind.PROBE_DEADLINE: lambda timer, now: self.prober.handle_deadline(int(timer.subject), now),
+            TimerKind.RELAY_DEADLINE: lambda timer, now: self.prober.handle_relay_timeout(int(timer.subject)),
+            TimerKind.PING_DEADLINE: lambda timer, now: self.prober.handle_ping_timeout(int(timer.subject)),
+            TimerKind.SUSPICION: lambda timer, now: self.claims.expire(str(timer.subject), now),
+            TimerKind.GOSSIP_TICK: lambda timer, now: self.gossiper.handle_tick(now),
+            TimerKind.PUSH_PULL_TICK: lambda timer, now: self.push_pulls.handle_tick(now),
+            TimerKind.STREAM_DEADLINE: lambda timer, now: self.conversations.handle_deadline(int(timer.subject), now),
+            TimerKind.RECONNECT: lambda timer, now: self.reconnector.handle_timer(str(timer.subject), now),
+            TimerKind.SEEDS: lambda timer, now: self.reconnector.handle_seeds(now),
+            TimerKind.WORK: lambda timer, now: self.jobs.take_turn(now),
+        }

@@ -1,0 +1,89 @@
+"""The deadlines of one member, in one heap.
+
+Rules kept here:
+
+* Each kind of timer is listed with what it is for; nothing else wakes the core.
+* Cancelling marks a timer; the heap drops it when it comes up. A timer that fires was wanted until that moment.
+* Timers due at the same instant fire in the order in which they were set.
+"""
+
+from __future__ import annotations
+
+import math
+from enum import Enum
+from heapq import heappop, heappush
+from typing import Final
+
+
+class TimerKind(Enum):
+    """What a timer is for."""
+
+    PROBE_TICK = "start the next probe"
+    PROBE_DIRECT = "the direct ack is late: ask others"
+    PROBE_DEADLINE = "nobody heard the probed member"
+    RELAY_DEADLINE = "a ping made for somebody else went unanswered: nack"
+    PING_DEADLINE = "a ping the application asked for went unanswered"
+    SUSPICION = "a suspected member did not refute"
+    GOSSIP_TICK = "tell some members the news"
+    PUSH_PULL_TICK = "exchange the whole view with one member"
+    STREAM_DEADLINE = "a stream took too long"
+    RECONNECT = "ping a dead member again"
+    SEEDS = "ping the seeds that are not members"
+    WORK = "go on with what was too long for one turn"
+
+
+class Timer:
+    """One deadline. ``subject`` names what it is about: a member's name, a sequence number, a stream."""
+
+    __slots__ = ("at", "kind", "live", "subject")
+
+    def __init__(self, at: float, kind: TimerKind, subject: str | int) -> None:
+        self.at: Final = at
+        self.kind: Final = kind
+        self.subject: Final = subject
+        self.live = True
+
+    def cancel(self) -> None:
+        """Make it never fire. Harmless when it already has."""
+        self.live = False
+
+
+def next_tick(at: float, interval: float, now: float) -> float:
+    """When a tick that was due ``at`` comes again: on its phase, and later than ``now``. Missed ticks are not made
+    up for."""
+    following = at + interval
+    return following if following > now else now + interval - (now - at) % interval
+
+
+class Timers:
+    """The heap."""
+
+    __slots__ = ("_heap", "_sequence")
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, Timer]] = []
+        self._sequence = 0
+
+    def schedule(self, at: float, kind: TimerKind, subject: str | int = 0) -> Timer:
+        """Set a timer for the instant ``at`` (seconds)."""
+        timer = Timer(at, kind, subject)
+        self._sequence += 1
+        heappush(self._heap, (at, self._sequence, timer))
+        return timer
+
+    def next_at(self) -> float:
+        """The earliest live deadline, ``math.inf`` when there is none."""
+        heap = self._heap
+        while heap and not heap[0][2].live:
+            heappop(heap)
+        return heap[0][0] if heap else math.inf
+
+    def due(self, now: float) -> list[Timer]:
+        """Take out every live timer due by ``now``, earliest first. One may still be cancelled by another: look at
+        ``live``."""
+        heap, ready = self._heap, []
+        while heap and heap[0][0] <= now:
+            timer = heappop(heap)[2]
+            if timer.live:
+                ready.append(timer)
+        return ready
