@@ -41,10 +41,10 @@ def pack(value: str | bytes | int | bool | None) -> bytes:
     return packed
 
 
-def unpack_untrusted(data: Buffer) -> tuple[Unpacked, int]:
+def unpack_untrusted(data: Buffer, max_items: int = MAX_ITEMS) -> tuple[Unpacked, int]:
     """One value from the start of ``data``, and how many bytes follow it. Raises :class:`BadPacket`."""
     if len(data) > WALK_ABOVE:
-        walk_untrusted(data)
+        walk_untrusted(data, max_items)
     try:
         return (
             msgpack.unpackb(
@@ -52,8 +52,8 @@ def unpack_untrusted(data: Buffer) -> tuple[Unpacked, int]:
                 raw=True,
                 strict_map_key=False,
                 object_pairs_hook=tuple,
-                max_array_len=MAX_ITEMS,
-                max_map_len=MAX_ITEMS,
+                max_array_len=max_items,
+                max_map_len=max_items,
             ),
             0,
         )
@@ -63,9 +63,9 @@ def unpack_untrusted(data: Buffer) -> tuple[Unpacked, int]:
         raise BadPacket(f"not msgpack: {str(reason) or type(reason).__name__}") from None
 
 
-def walk_untrusted(data: Buffer) -> int:
+def walk_untrusted(data: Buffer, max_items: int = MAX_ITEMS) -> int:
     """The length of the value at the start of ``data``. Raises :class:`BadPacket` if cut short or over a limit."""
-    walker = Walker(0, len(data))
+    walker = Walker(0, len(data), max_items)
     if not walker.advance(data):
         raise BadPacket("not msgpack: incomplete input")
     return walker.position
@@ -111,11 +111,12 @@ class Walker:
     so feeding a value byte by byte costs no more than feeding it whole.
     """
 
-    __slots__ = ("_items", "_left", "_limit", "position")
+    __slots__ = ("_items", "_left", "_limit", "_max_items", "position")
 
-    def __init__(self, start: int, max_bytes: int) -> None:
+    def __init__(self, start: int, max_bytes: int, max_items: int = MAX_ITEMS) -> None:
         self.position = start
         self._limit = start + max_bytes
+        self._max_items = max_items
         self._left = [1]
         self._items = 0
 
@@ -140,7 +141,7 @@ class Walker:
                     children = count * shape.per_item
                 else:
                     stop += count
-            if stop > self._limit or self._items + children >= MAX_ITEMS or len(left) > MAX_NESTING:
+            if stop > self._limit or self._items + children >= self._max_items or len(left) > MAX_NESTING:
                 raise BadPacket("a message with too many values, nested too deep, or too long")
             if stop > size:
                 break
