@@ -141,8 +141,7 @@ class StreamReader:
             self._buffer += data
 
     def next_message(self) -> StreamMessage | Want:
-        """The message once its body is whole, before that what is lacking. After the message nothing more is wanted but
-        data.
+        """The message once its body is whole, before that what is lacking; after it, always :attr:`Want.DATA`.
 
         Raises :class:`StreamFault`, again if asked again.
         """

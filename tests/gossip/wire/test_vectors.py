@@ -56,7 +56,6 @@ def test_the_file_holds_what_the_specification_counts() -> None:
     assert len(records("decode_tolerance")) == 53
 
 
-@pytest.mark.rule("3.2", "3.3")
 @pytest.mark.upstream("TestEncodeDecode")
 @pytest.mark.parametrize("vector", vectors("message"), ids=name_of)
 def test_a_message_is_written_and_read_as_memberlist_does(vector: Vector) -> None:
@@ -69,7 +68,6 @@ def test_a_message_is_written_and_read_as_memberlist_does(vector: Vector) -> Non
             assert codec.decode_message_untrusted(data) == message
 
 
-@pytest.mark.rule("3.3", "5.3")
 @pytest.mark.parametrize("vector", vectors("fragment"), ids=name_of)
 def test_a_fragment_is_written_and_read_as_memberlist_does(vector: Vector) -> None:
     fragment = BUILDERS[vector.fields["type"]](vector.fields)
@@ -82,7 +80,6 @@ def test_some_fragments_differ_in_the_older_codec() -> None:
     assert len([vector for vector in vectors("fragment") if vector.legacy]) >= 5
 
 
-@pytest.mark.rule("3.4")
 @pytest.mark.parametrize("case", records("decode_tolerance"), ids=name_of)
 def test_a_decoder_is_as_tolerant_as_memberlist(case: Fields) -> None:
     data, cls = bytes.fromhex(case["hex"]), CLASSES[case["type"]]
@@ -103,7 +100,7 @@ CLASSES: dict[str, type] = {
 }
 
 
-@pytest.mark.rule("6.1")
+@pytest.mark.rule("6.1a")
 @pytest.mark.upstream("TestCompressDecompressPayload")
 @pytest.mark.parametrize("vector", vectors("compress"), ids=name_of)
 def test_a_buffer_is_compressed_as_memberlist_does(vector: Vector) -> None:
@@ -120,7 +117,7 @@ def _parts(fields: Fields) -> list[bytes]:
     return [b"\x08" + index.to_bytes(2, "big") for index in range(first, first + fields["count"])]
 
 
-@pytest.mark.rule("4.2")
+@pytest.mark.rule("4.2a")
 @pytest.mark.upstream("TestMakeCompoundMessage", "TestDecodeCompoundMessage")
 @pytest.mark.parametrize("vector", vectors("compound"), ids=name_of)
 def test_a_compound_is_made_and_split_as_memberlist_does(vector: Vector) -> None:
@@ -130,7 +127,7 @@ def test_a_compound_is_made_and_split_as_memberlist_does(vector: Vector) -> None
     assert codec.split_compound_untrusted(vector.data) == (parts, 0)
 
 
-@pytest.mark.rule("4.2")
+@pytest.mark.rule("4.2f")
 @pytest.mark.parametrize("count", [256, 300])
 def test_long_lists_are_split_as_memberlist_does(count: int) -> None:
     made = codec.make_compounds([b"\x08" + index.to_bytes(2, "big") for index in range(count)])
@@ -140,7 +137,7 @@ def test_long_lists_are_split_as_memberlist_does(count: int) -> None:
     assert made[1] == recorded[f"compound_split_{count}_pkt1"]
 
 
-@pytest.mark.rule("6.3")
+@pytest.mark.rule("6.3a", "6.3b")
 @pytest.mark.upstream("TestEncryptDecrypt_V0", "TestEncryptDecrypt_V1")
 @pytest.mark.parametrize("vector", vectors("encrypt"), ids=name_of)
 def test_a_payload_is_encrypted_as_memberlist_does(vector: Vector) -> None:
@@ -153,14 +150,13 @@ def test_a_payload_is_encrypted_as_memberlist_does(vector: Vector) -> None:
     assert keyring.open_untrusted(vector.data, aad) == plain
 
 
-@pytest.mark.rule("4.3", "4.4", "6.2", "6.4")
+@pytest.mark.rule("4.3b", "4.3e", "4.3f", "6.2a", "6.4a")
 @pytest.mark.parametrize("vector", vectors("packet"), ids=name_of)
 def test_a_packet_is_wrapped_and_unwrapped_as_memberlist_does(vector: Vector) -> None:
     inner = raw(vector.fields["inner"])
     envelope = envelope_of(vector.fields)
     assert envelope.wrap_packet(inner, crc=vector.fields["destPMax"] >= 5) == vector.data
     contents = run_to_end(read_packet_untrusted(envelope.unwrap_packet_untrusted(vector.data)))
-    assert contents == run_to_end(read_packet_untrusted(inner)) or contents.layers == ("compress",)
     assert contents.messages == run_to_end(read_packet_untrusted(inner)).messages
 
 
@@ -179,7 +175,7 @@ def _body(message: Any) -> bytes:
     return encode_user_stream(message.payload) if isinstance(message, UserMessage) else codec.encode(message)
 
 
-@pytest.mark.rule("5.1", "5.2", "5.3", "5.4", "5.5")
+@pytest.mark.rule("5.1b", "5.1g", "5.1h", "5.3a", "6.3e")
 @pytest.mark.upstream("TestEncryptDecryptState")
 @pytest.mark.parametrize("vector", vectors("stream"), ids=name_of)
 def test_a_stream_is_written_and_read_as_memberlist_does(vector: Vector) -> None:
@@ -193,7 +189,6 @@ def test_a_stream_is_written_and_read_as_memberlist_does(vector: Vector) -> None
     assert reader.next_message() == message
 
 
-@pytest.mark.rule("12.3")
 @pytest.mark.parametrize("case", records("metallb_key_derivation"))
 def test_metallbs_key_is_derived_as_metallb_does(case: Fields) -> None:
     assert metallb_key(raw(case["secret"])) == raw(case["aes_key"])
