@@ -343,7 +343,7 @@ class Ring:
                 return
             self._end_stream(command.stream, "no connection in time")
         except OSError as exc:
-            self._end_stream(command.stream, exc.strerror or str(exc))
+            self._end_stream(command.stream, _reason(exc))
 
     async def _connect(self, sockaddr: tuple[str, int]) -> trio.SocketStream:
         connection = trio.socket.socket(self._socket.family, socket.SOCK_STREAM)
@@ -430,14 +430,21 @@ async def open_ring(
     with datagrams:
         async with trio.SocketListener(listener) as tcp:
             own = advertise if advertise is not None else _advertised(datagrams)
-            core = Membership(
-                name, own, config, rng=rng if rng is not None else random.SystemRandom(), nonce=nonce, keyring=keyring, meta=meta, policy=policy
-            )  # fmt: skip
+            chance = rng if rng is not None else random.SystemRandom()
+            core = Membership(name, own, config, rng=chance, nonce=nonce, keyring=keyring, meta=meta, policy=policy)
+            failure: Exception | None = None
             async with trio.open_nursery() as nursery:
                 ring = Ring(core, datagrams, tcp, nursery)
                 ring.start()
-                yield ring
+                try:
+                    yield ring
+                except (
+                    Exception
+                ) as exc:  # the user's own, raised again below: not wrapped in a group for our nursery's sake
+                    failure = exc
                 nursery.cancel_scope.cancel()
+            if failure is not None:
+                raise failure
 
 
 def _bind(bind: Address) -> tuple[socket.socket, trio.socket.SocketType]:
@@ -465,13 +472,18 @@ def _bind(bind: Address) -> tuple[socket.socket, trio.socket.SocketType]:
     raise AssertionError("the last try returns or raises")
 
 
+def _reason(exc: OSError) -> str:
+    """The system's own words, without what a library wrapped round them."""
+    return os.strerror(exc.errno) if exc.errno else str(exc)
+
+
 def _bind_cure(exc: OSError) -> str:
     cures = {
         errno.EADDRINUSE: "the port is in use; stop what holds it, or bind another port",
         errno.EADDRNOTAVAIL: "the address is not this machine's; bind one of its own addresses",
         errno.EACCES: "not permitted; ports below 1024 need CAP_NET_BIND_SERVICE",
     }
-    return cures.get(exc.errno or 0, exc.strerror or str(exc))
+    return cures.get(exc.errno or 0, _reason(exc))
 
 
 def _widen(datagrams: socket.socket) -> None:
@@ -486,25 +498,28 @@ def _widen(datagrams: socket.socket) -> None:
             return
 
 
+WILDCARDS: Final = {
+    b"\0" * 4: (("192.0.2.1", socket.AF_INET),),
+    b"\0" * 16: (("2001:db8::1", socket.AF_INET6), ("192.0.2.1", socket.AF_INET)),
+}
+"""For each wildcard the documentation addresses whose route tells an address of this machine; nothing is sent to
+them."""
+
+
 def _advertised(datagrams: socket.socket) -> Address:
     """The bound address; for a wildcard the one that this machine's default route uses."""
     host, port = datagrams.getsockname()[:2]
-    if host not in ("0.0.0.0", "::"):
+    routes = WILDCARDS.get(pack_host(host))
+    if routes is None:
         return host, port
-    probes = {
-        "0.0.0.0": [("192.0.2.1", socket.AF_INET)],
-        "::": [("2001:db8::1", socket.AF_INET6), ("192.0.2.1", socket.AF_INET)],
-    }
-    for probe, family in probes[host]:
+    for probe, family in routes:
         with socket.socket(family, socket.SOCK_DGRAM) as routed:
             try:
                 routed.connect((probe, 9))
             except OSError:
                 continue
             return routed.getsockname()[0], port
-    raise LocalError(
-        f"bound to {host} and there is no default route to tell which address others reach; say which to advertise"
-    )
+    raise LocalError(f"bound to {host} and no default route tells which address others reach; say which to advertise")
 
 
 async def resolve(targets: Sequence[str], default_port: int) -> tuple[list[Address], list[tuple[str, str]]]:

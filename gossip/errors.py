@@ -3,8 +3,8 @@
 Rules kept here:
 
 * A caller's mistake is a :class:`LocalError`; nothing has changed when it is raised.
-* Whatever a peer sends can raise :class:`BadPacket` and nothing else. It is caught once, where bytes enter the core, counted,
-  and never reaches a caller of :class:`gossip.Membership`.
+* Whatever a peer sends can raise :class:`BadPacket` and nothing else. It is caught once, where bytes enter the
+  core, counted, and never reaches a caller of :class:`gossip.Membership`.
 """
 
 from __future__ import annotations

@@ -57,12 +57,15 @@ class Gossiper:
     def handle_tick(self, now: float) -> None:
         """Tell up to ``gossip.nodes`` members what is new."""
         self._tick = None
-        for record in self._roster.pick(self._config.nodes, lambda record: self._wants_news(record, now)):
+        listeners = self._roster.pick(self._config.nodes, lambda record: self._wants_news(record, now))
+        for record in listeners:
             messages = self._broadcasts.fill(self._outbox.room)
             if not messages:
                 break
             self._outbox.send_alone(messages, record.address, record)
-        if self._broadcasts:
+        if (
+            self._broadcasts and listeners
+        ):  # with nobody to tell it waits: whoever comes is news, and that arms the tick
             self._arm(now)
 
     def _wants_news(self, record: Record, now: float) -> bool:
@@ -75,4 +78,7 @@ class Gossiper:
         if self._tick is not None or interval <= 0 or self._config.nodes <= 0:
             return
         rounds = math.floor((now - self._phase) / interval) + 1
-        self._tick = self._timers.schedule(max(now, self._phase + rounds * interval), TimerKind.GOSSIP_TICK)
+        at = self._phase + rounds * interval
+        if at <= now:  # the division was rounded down
+            at += interval
+        self._tick = self._timers.schedule(at, TimerKind.GOSSIP_TICK)

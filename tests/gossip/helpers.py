@@ -1,4 +1,5 @@
-"""The whole network of a unit test: members built from a seed, and a wire that carries what they say to each other."""
+"""The whole network of a unit test: members built from a seed, and a wire that carries what they say to each
+other."""
 
 from __future__ import annotations
 
@@ -38,7 +39,8 @@ def make_member(
     policy: Policy = ACCEPT_ALL,
     started_at: float | None = 0.0,
 ) -> Membership:
-    """A member with a generator of its own, started unless told otherwise, its first event and datagrams left in place."""
+    """A member with a generator of its own, started unless told otherwise, its first event and datagrams left in
+    place."""
     member = Membership(
         name,
         address,

@@ -42,7 +42,8 @@ def host(last: int) -> bytes:
 
 
 def make_parts(reclaim: float = 0.0) -> Parts:
-    """A member called ``self`` at 127.0.0.1, listed, at the recorded incarnation, in a ring large enough for confirmations."""
+    """A member called ``self`` at 127.0.0.1, listed, at the recorded incarnation, in a ring large enough for
+    confirmations."""
     base = memberlist()
     config = base.__class__(
         probe=base.probe, gossip=base.gossip, reconnect=base.reconnect, wire=base.wire,
@@ -50,7 +51,7 @@ def make_parts(reclaim: float = 0.0) -> Parts:
     )  # fmt: skip
     own = Record("self", host(1), 7946, 0.0)
     own.vsn = VSN
-    parts = Parts(config, own, Keyring(), ACCEPT_ALL, random.Random(1), lambda size: bytes(size))
+    parts = Parts(config, own, Keyring(), ACCEPT_ALL, random.Random(1), bytes)
     for _ in range(INCARNATION):
         parts.claims.announce(b"m", 0.0, lambda: None)
     for number in range(20, 24):
