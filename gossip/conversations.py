@@ -84,6 +84,7 @@ class Conversations:
         self._inbound = 0
         self.user_state = b""
         self.problems = 0
+        self.last_problem = ""
         self.on_stream_ack: Callable[[int], None] = lambda seq_no: None
 
     def __len__(self) -> int:
@@ -143,8 +144,9 @@ class Conversations:
     def accept(self, address: Address, now: float) -> StreamId:
         """A peer has connected. The number given back names the stream from here on; it may be closed at once."""
         stream = self._add(address, now + self._config.timeout, inbound=True)
-        if self._inbound > MAX_INBOUND_STREAMS or not self._allowed.permits_host(address[0]):
-            self.problems += 1
+        is_allowed = self._allowed.permits_host(address[0])
+        if self._inbound > MAX_INBOUND_STREAMS or not is_allowed:
+            self._note_problem(stream, "too many streams at once" if is_allowed else "not in an allowed network")
             self._close(stream, None, now)
         return stream.number
 
@@ -155,14 +157,11 @@ class Conversations:
         stream = self._streams.get(number)
         if stream is None:
             return
-        if not stream.inbound and stream.expects is None:
-            if not data:
-                self._close(stream, None, now)
-            return
         stream.reader.feed(data)
         if sum(other.reader.buffered for other in self._streams.values()) > MAX_BUFFERED_BYTES:
-            self.problems += 1
-            self._close(stream, "the streams together hold more unread bytes than allowed", now)
+            reason = "the streams together hold more unread bytes than allowed"
+            self._note_problem(stream, reason)
+            self._close(stream, reason, now)
         elif not stream.busy:
             stream.busy = True
             self._jobs.run(self._read(stream, now), now)
@@ -198,6 +197,10 @@ class Conversations:
         if stream.finished is not None:
             stream.finished(reason, now)
 
+    def _note_problem(self, stream: _Stream, reason: object) -> None:
+        self.problems += 1
+        self.last_problem = f"{stream.address[0]} port {stream.address[1]}: {reason}"
+
     def _write(self, stream: _Stream, data: bytes) -> None:
         self._outbox.command(WriteStream(stream.number, data))
 
@@ -230,11 +233,16 @@ class Conversations:
 
     def _refuse(self, stream: _Stream, fault: StreamFault, now: float) -> None:
         if not fault.quiet:
-            self.problems += 1
+            self._note_problem(stream, fault)
         if stream.inbound and fault.answer is not None:
             self._write(stream, self._envelope.wrap_stream(encode(ErrorReply(fault.answer))))
-        reason = "closed the connection without an answer: wrong label or key?" if fault.quiet else str(fault)
-        self._close(stream, reason, now)
+        self._close(stream, self._why_ended(stream, fault), now)
+
+    def _why_ended(self, stream: _Stream, fault: StreamFault) -> str | None:
+        """The end of the stream is all the answer that a user message gets; otherwise one was due."""
+        if not fault.quiet:
+            return str(fault)
+        return None if stream.expects is None else "closed the connection without an answer: wrong label or key?"
 
     def _serve(self, stream: _Stream, message: StreamMessage, now: float) -> Job:
         if isinstance(message, PushPull):
@@ -245,12 +253,12 @@ class Conversations:
             if message.payload:
                 self._outbox.emit(UserMessageReceived(message.payload, stream.address, reliable=True))
         else:
-            self.problems += 1
+            self._note_problem(stream, f"a {type(message).__name__} that is not for us")
         self._close(stream, None, now)
 
     def _serve_push_pull(self, stream: _Stream, message: PushPull, now: float) -> Job:
         if sum(other.merging for other in self._streams.values()) >= self._config.max_concurrent:
-            self.problems += 1
+            self._note_problem(stream, "too many push/pulls at once")
             return
         stream.merging = True
         stream.join = message.join
@@ -261,8 +269,9 @@ class Conversations:
         if isinstance(message, ErrorReply):
             self._close(stream, f"the peer refused: {message.error}", now)
         elif stream.expects is not type(message):
-            self.problems += 1
-            self._close(stream, f"the peer answered with {type(message).__name__}", now)
+            answered = f"the peer answered with {type(message).__name__}"
+            self._note_problem(stream, answered)
+            self._close(stream, answered, now)
         elif isinstance(message, PushPull):
             reason = yield from self._merge(stream, message, now)
             self._close(stream, reason, now)
@@ -272,7 +281,7 @@ class Conversations:
     def _merge(self, stream: _Stream, message: PushPull, now: float) -> Generator[None, float, str | None]:
         refusal = self._merger.objection(message, stream.join)
         if refusal is not None:
-            self.problems += 1
+            self._note_problem(stream, refusal)
             return refusal
         yield from self._merger.merge(message.nodes, now)
         if message.user_state:

@@ -176,6 +176,11 @@ class Ring:
         """Spread a user message, best effort. Raises :class:`LocalError` when it does not fit into a packet."""
         self._tell(lambda now: self._core.broadcast(payload, now))
 
+    async def spread(self, payload: bytes) -> None:
+        """As :meth:`broadcast`, and wait until it was sent as often as the ring's size asks; for ever if nobody is
+        there."""
+        await self._ask(lambda now: self._core.broadcast(payload, now))
+
     async def send(self, to: str | Address, payload: bytes, *, reliable: bool = False) -> None:
         """Send a user message to one member. Raises :class:`RemoteError` when a reliable one could not be handed
         over."""

@@ -59,6 +59,7 @@ class Receiver:
         self.datagrams = 0
         self.bytes = 0
         self.problems = 0
+        self.last_problem = ""
         self._handlers: dict[type, Callable[[Any, Address, float], None]] = {
             Ping: self._hear_ping,
             IndirectPing: self._prober.hear_indirect_ping,
@@ -77,12 +78,12 @@ class Receiver:
         if not data:
             return
         if not self._allowed.permits_host(source[0]):
-            self.problems += 1
+            self._note_problem("not in an allowed network", source)
             return
         try:
             body = self._envelope.unwrap_packet_untrusted(data)
-        except BadPacket:
-            self.problems += 1
+        except BadPacket as reason:
+            self._note_problem(reason, source)
             return
         self._jobs.run(self._read(body, source, now), now)
 
@@ -94,13 +95,18 @@ class Receiver:
             except StopIteration as end:
                 self._dispatch(end.value, source, now)
                 return
-            except BadPacket:
-                self.problems += 1
+            except BadPacket as reason:
+                self._note_problem(reason, source)
                 return
             now = yield
 
+    def _note_problem(self, reason: object, source: Address) -> None:
+        self.problems += 1
+        self.last_problem = f"{source[0]} port {source[1]}: {reason}"
+
     def _dispatch(self, contents: PacketContents, source: Address, now: float) -> None:
-        self.problems += len(contents.problems)
+        for problem in contents.problems:
+            self._note_problem(problem, source)
         self._reconnector.packet_came(source, now)
         for message in contents.messages:
             self._handlers[type(message)](message, source, now)

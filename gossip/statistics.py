@@ -37,6 +37,10 @@ class Statistics:
     """Datagrams, or messages in them, that made no sense or were not for us: wrong key, wrong label, unknown type."""
     stream_problems: int
     """Streams refused, unreadable or vetoed."""
+    last_datagram_problem: str
+    """Source and reason of the latest of these; empty without one."""
+    last_stream_problem: str
+    """The same for streams."""
     forgeries_ignored: int
     """Claims at an incarnation that no member can have reached."""
     probes_answered: int

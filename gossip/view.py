@@ -61,6 +61,8 @@ class View:
             bytes_received=parts.receiver.bytes,
             datagram_problems=parts.receiver.problems,
             stream_problems=parts.conversations.problems,
+            last_datagram_problem=parts.receiver.last_problem,
+            last_stream_problem=parts.conversations.last_problem,
             forgeries_ignored=parts.claims.forgeries_ignored,
             probes_answered=parts.prober.probes_answered,
             probes_failed=parts.prober.probes_failed,
