@@ -217,8 +217,10 @@ class Claims:
         return self._own if alive.node == self._own.name else Record(alive.node, alive.addr, alive.port, now)
 
     def _may_take_over(self, record: Record, now: float) -> bool:
-        reclaim = self._config.identity.dead_reclaim_time
-        return record.state is State.LEFT or (record.state is State.DEAD and 0 < reclaim < now - record.changed_at)
+        """Whether another address may have this name: its owner left, is long dead, or is only remembered."""
+        if record.state is State.DEAD and record.listed:
+            return 0 < self._config.identity.dead_reclaim_time < now - record.changed_at
+        return not record.is_live
 
     def _hear_of_ourselves(self, record: Record, alive: Alive, now: float) -> None:
         if alive.incarnation < record.incarnation:

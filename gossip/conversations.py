@@ -118,8 +118,7 @@ class Conversations:
     def send_user_message(
         self, address: Address, payload: bytes, now: float, finished: Callable[[str | None, float], None]
     ) -> None:
-        """Send a user message reliably. ``finished`` is called when it was handed to the stream and the stream
-        closed well."""
+        """Send a user message reliably. It arrived, as far as one can tell, when the peer closes without an error."""
         stream = self._open(address, now + self._config.timeout, None, finished)
         self._write(stream, self._envelope.wrap_stream(encode_user_stream(payload)))
 

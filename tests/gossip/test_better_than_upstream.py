@@ -322,6 +322,21 @@ def test_row_13_a_change_of_versions_alone_is_an_update() -> None:
     assert (event.previous.versions, event.member.versions) == (VSN, bytes((1, 5, 2, 2, 5, 5)))
 
 
+def test_row_15_a_remembered_name_comes_back_at_a_new_address_as_soon_as_memberlist_would_take_it() -> None:
+    member = make_member("a", ("127.0.0.1", 7946), profile("lan"))
+    wire = linked(member, make_member("b", ("127.0.0.2", 7946), profile("lan")))
+    tell(member, alive(7))
+    tell(member, Dead(7, "n", "b"))
+    moved = alive(1, addr=bytes((127, 0, 0, 10)))
+    tell(member, moved, now=2.0)
+    assert len(list(of_type(events_of(member), NameConflict))) == 1
+    wire.run(40.0)
+    tell(member, moved, now=wire.now)
+    found = member.member("n")
+    assert found is not None
+    assert (found.state, found.address, found.incarnation) == (State.ALIVE, ("127.0.0.10", 7946), 1)
+
+
 def test_row_16_the_two_forms_of_an_ipv4_address_are_one_and_relayed_as_they_came() -> None:
     member = quiet_member()
     mapped = bytes(10) + b"\xff\xff" + PEER_ADDR
