@@ -1,4 +1,4 @@
-"""Real peers for the tests: memberlist programs in Go, Debian's serf agent, and members of ours as processes of their own.
+"""Real peers for the tests: memberlist programs in Go, Debian's serf agent, and members of ours.
 
 Rules kept here:
 
@@ -24,10 +24,17 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import trio
 
+from gossip import Member
+from gossip.driver import open_ring
+
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
+
+    from gossip import Event, GossipConfig, State
+    from gossip.driver import Ring
 
 T = TypeVar("T")
+EventT = TypeVar("EventT")
 Json = dict[str, Any]
 
 PORT: Final = 7946
@@ -92,6 +99,10 @@ class Program:
         """How many lines not yet taken contain ``text``."""
         return sum(text in line for line in self.log.items)
 
+    def complaints(self) -> list[str]:
+        """What its library warned of or called an error."""
+        return [line for line in self.log.items if "[WARN]" in line or "[ERR]" in line]
+
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to this process alone."""
         self.process.send_signal(number)
@@ -100,6 +111,11 @@ class Program:
         """Wait for its end and return the exit status."""
         with trio.fail_after(within):
             return await self.process.wait()
+
+    async def kill(self) -> None:
+        """End it as a crash would."""
+        self.process.kill()
+        await self.wait()
 
     async def end(self) -> None:
         """End the process at once: nobody is left to tell goodbye."""
@@ -143,6 +159,12 @@ class GoPeer(Program):
             lambda event: wanted.items() <= event.items(), f"{wanted} from {self.name}", within
         )
 
+    async def holds(self, member: str, state: str, *, least: int = 0, within: float = WITHIN) -> Json:
+        """Wait until it holds the member to be in that state at an incarnation of at least ``least``."""
+        reply = await self.command("wait", node=member, state=state, least=least, within=within)
+        found: Json = reply["member"]
+        return found
+
     async def members(self) -> dict[str, Json]:
         """Everyone it remembers by name: ``addr``, ``port``, ``meta`` (hex), ``state`` and ``incarnation``."""
         reply = await self.command("members")
@@ -156,7 +178,7 @@ class SerfAgent(Program):
     address: str = ""
 
     async def run(self, command: str, *arguments: str, within: float = WITHIN) -> str:
-        """Run ``serf COMMAND`` against this agent and return what it printed. Raises :class:`PeerError` when it fails."""
+        """Run ``serf COMMAND`` against it and return what it printed. Raises :class:`PeerError` when it fails."""
         rpc = f"-rpc-addr={self.address}:{RPC_PORT}"
         with trio.fail_after(within):
             done = await trio.run_process(
@@ -173,7 +195,61 @@ class SerfAgent(Program):
 
     async def saw(self, event: str, member: str, within: float = WITHIN) -> None:
         """Wait for a member event of serf: Join, Update, Leave, Failed."""
-        await self.logged(f"serf: EventMember{event}: {member} ", within)
+        await self.logged(f"serf: EventMember{event}: {member}", within)
+
+
+@dataclass(eq=False)
+class OurMember:
+    """A member of ours in this process, on real sockets."""
+
+    name: str
+    address: str
+    ring: Ring = field(init=False)
+    events: Mailbox[Event] = field(default_factory=Mailbox)
+    _scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+    _stopped: trio.Event = field(default_factory=trio.Event)
+
+    @property
+    def target(self) -> str:
+        """What others join."""
+        return f"{self.address}:{PORT}"
+
+    async def event(self, kind: type[EventT], *, within: float = WITHIN, **fields: object) -> EventT:
+        """Wait for the next event of that kind with those fields; ``member`` is compared by its name."""
+
+        def wanted(event: Event) -> bool:
+            return isinstance(event, kind) and all(_plain(getattr(event, key)) == fields[key] for key in fields)
+
+        found = await self.events.take(wanted, f"{kind.__name__} {fields} at {self.name}", within)
+        assert isinstance(found, kind)
+        return found
+
+    def states(self) -> dict[str, State]:
+        """What it holds everyone it remembers to be, by name."""
+        return {member.name: member.state for member in self.ring.view.members()}
+
+    async def kill(self) -> None:
+        """Fall silent and give the sockets back."""
+        self._scope.cancel()
+        await self._stopped.wait()
+
+    async def run(
+        self, config: GossipConfig, options: Json, task_status: trio.TaskStatus[OurMember] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Be a member until stopped."""
+        with self._scope:
+            async with (
+                open_ring(self.name, (self.address, PORT), config, **options) as self.ring,
+                self.ring.subscribe() as events,
+            ):
+                task_status.started(self)
+                async for event in events:
+                    self.events.put(event)
+        self._stopped.set()
+
+
+def _plain(value: object) -> object:
+    return value.name if isinstance(value, Member) else value
 
 
 @dataclass(eq=False)
@@ -239,7 +315,10 @@ class Peers:
     async def go(
         self, name: str, version: str, *, address: str = "", prefix: Sequence[str] = (), **options: Any
     ) -> GoPeer:
-        """Start a memberlist peer and wait until it listens; ``options`` are its flags. ``prefix`` runs it elsewhere."""
+        """Start a memberlist peer and wait until it listens; ``options`` are its flags.
+
+        ``prefix`` goes before the command, to run it on another host.
+        """
         address = address or fresh_address()
         binary = Path(os.environ["STARLING_PEERS"]) / f"memberlist-peer-{version}"
         flags = _options({"name": name, "bind": f"{address}:{PORT}", "profile": "local", **options})
@@ -249,6 +328,12 @@ class Peers:
         ready = await peer.event("ready")
         assert ready["version"] == f"v{version}"
         return peer
+
+    async def ring(self, name: str, config: GossipConfig, *, address: str = "", **options: Any) -> OurMember:
+        """Start a member of ours in this process; ``options`` are those of :func:`gossip.driver.open_ring`."""
+        member = OurMember(name, address or fresh_address())
+        await self._nursery.start(member.run, config, options)
+        return member
 
     async def serf(self, name: str, *options: str, key: bytes = b"", address: str = "") -> SerfAgent:
         """Start a serf agent and wait until it serves commands."""
@@ -292,68 +377,3 @@ async def open_peers() -> AsyncIterator[Peers]:
             with trio.CancelScope(shield=True):
                 await peers.end()
             nursery.cancel_scope.cancel()
-
-
-@dataclass(frozen=True)
-class Host:
-    """One network namespace with an interface ``eth0`` on the LAN."""
-
-    namespace: str
-    address: str
-
-    @property
-    def prefix(self) -> list[str]:
-        """What to put before a command so that it runs on this host."""
-        return ["ip", "netns", "exec", self.namespace]
-
-    async def drop(self, per_mille: int) -> None:
-        """Lose that many of a thousand arriving frames, whatever they carry, independently of one another."""
-        rule = f"numgen random mod 1000 0-{per_mille - 1} drop;" if per_mille else ""
-        rules = (
-            "add table netdev loss; flush table netdev loss; "
-            'table netdev loss { chain arriving { type filter hook ingress device "eth0" priority 0; '
-            f"{rule} }}; }}"
-        )
-        await trio.run_process([*self.prefix, "nft", rules])
-
-
-async def namespaces() -> list[str]:
-    """The named network namespaces of this machine."""
-    listed = await trio.run_process(["ip", "netns", "list"], capture_stdout=True)
-    return [line.split()[0] for line in listed.stdout.decode().splitlines()]
-
-
-async def _ip(lines: Iterable[str], *options: str) -> None:
-    await trio.run_process(["ip", *options, "-batch", "-"], stdin="\n".join(lines).encode())
-
-
-@asynccontextmanager
-async def open_lan(size: int) -> AsyncIterator[list[Host]]:
-    """``size`` hosts on one bridge, the bridge in a namespace of its own: removing them leaves nothing behind."""
-    stem = f"starling-{os.getpid()}-{next(_numbers)}"
-    bridge = f"{stem}-lan"
-    hosts = [Host(f"{stem}-{i}", f"10.77.0.{i}") for i in range(1, size + 1)]
-    names = [bridge, *(host.namespace for host in hosts)]
-    made: list[str] = []
-    try:
-        for name in names:
-            await _ip([f"netns add {name}"])
-            made.append(name)
-        ports = [f"port{i}" for i in range(1, size + 1)]
-        await _ip(
-            ["link add lan type bridge", "link set lan up"]
-            + [
-                f"link add {port} type veth peer name eth0 netns {host.namespace}"
-                for port, host in zip(ports, hosts, strict=True)
-            ]
-            + [f"link set {port} master lan up" for port in ports],
-            "-n",
-            bridge,
-        )
-        for host in hosts:
-            lines = [f"address add {host.address}/24 dev eth0", "link set lo up", "link set eth0 up"]
-            await _ip(lines, "-n", host.namespace)
-        yield hosts
-    finally:
-        with trio.CancelScope(shield=True):
-            await _ip([f"netns delete {name}" for name in made])

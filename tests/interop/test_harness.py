@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.interop.peers import GO_VERSIONS, PORT, Mailbox, PeerError, namespaces, open_lan, open_peers
+from tests.interop.lan import namespaces, open_lan
+from tests.interop.peers import GO_VERSIONS, PORT, Mailbox, PeerError, open_peers
 
 if TYPE_CHECKING:
     from tests.interop.peers import Peers

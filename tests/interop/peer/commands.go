@@ -21,6 +21,7 @@ import (
 const (
 	waitLimit     = 5 * time.Second // for a leave or an update to be sent as often as it must
 	convergeLimit = time.Minute     // what gossip lost waits for a push/pull
+	pollInterval  = time.Millisecond
 )
 
 var stateNames = map[memberlist.NodeStateType]string{
@@ -47,6 +48,8 @@ type command struct {
 	Action   string   `json:"action"`
 	Key      string   `json:"key"`
 	Node     string   `json:"node"`
+	State    string   `json:"state"`
+	Least    uint64   `json:"least"`
 	Count    int      `json:"count"`
 	Prefix   string   `json:"prefix"`
 	Op       string   `json:"op"`
@@ -57,6 +60,7 @@ type command struct {
 var commands = map[string]func(*peer, command) (object, error){
 	"join":      (*peer).join,
 	"members":   (*peer).members,
+	"wait":      (*peer).wait,
 	"leave":     (*peer).leave,
 	"update":    (*peer).update,
 	"send":      (*peer).send,
@@ -103,9 +107,9 @@ func (p *peer) join(request command) (object, error) {
 	return object{"n": n}, err
 }
 
-// members lists everyone the node remembers, with the true state and the incarnation. The public call shows neither
+// records lists everyone the node remembers, with the true state and the incarnation. The public call shows neither
 // (nor anyone dead), so this reads the node table itself, under the library's own lock.
-func (p *peer) members(command) (object, error) {
+func (p *peer) records() []object {
 	table := reflect.ValueOf(p.list).Elem()
 	lock := (*sync.RWMutex)(unsafe.Pointer(table.FieldByName("nodeLock").UnsafeAddr()))
 	lock.RLock()
@@ -121,7 +125,22 @@ func (p *peer) members(command) (object, error) {
 		})
 	}
 	slices.SortFunc(found, func(a, b object) int { return strings.Compare(a["name"].(string), b["name"].(string)) })
-	return object{"members": found}, nil
+	return found
+}
+
+func (p *peer) members(command) (object, error) { return object{"members": p.records()}, nil }
+
+// wait answers when the node is held to be in that state, at an incarnation of at least "least".
+func (p *peer) wait(request command) (object, error) {
+	for start := time.Now(); time.Since(start) < convergeLimit; time.Sleep(pollInterval) {
+		for _, record := range p.records() {
+			if record["name"] == request.Node && record["state"] == request.State &&
+				record["incarnation"].(uint64) >= request.Least {
+				return object{"member": record}, nil
+			}
+		}
+	}
+	return nil, fmt.Errorf("%q is not %s at %d or later", request.Node, request.State, request.Least)
 }
 
 func (p *peer) leave(command) (object, error) { return nil, p.list.Leave(waitLimit) }
@@ -217,7 +236,7 @@ func (p *peer) quiet(name string) *memberlist.Config {
 
 // waitForMembers returns when the node sees at least n live members, itself included.
 func waitForMembers(list *memberlist.Memberlist, n int) error {
-	for start := time.Now(); list.NumMembers() < n; time.Sleep(time.Millisecond) {
+	for start := time.Now(); list.NumMembers() < n; time.Sleep(pollInterval) {
 		if time.Since(start) > convergeLimit {
 			return fmt.Errorf("%s sees %d of %d", list.LocalNode().Name, list.NumMembers(), n)
 		}
