@@ -19,7 +19,7 @@ from gossip.addresses import normalise, unpack_host
 from gossip.codec import encode
 from gossip.events import MemberFailed, MemberJoined, MemberLeft, MemberSuspected, MemberUpdated, NameConflict
 from gossip.members import Member, Record
-from gossip.messages import Alive, Dead, NodeState, State, Suspect
+from gossip.messages import MAX_INCARNATION, Alive, Dead, NodeState, State, Suspect
 from gossip.precedence import Ruling, judge_accusation, judge_alive, refuting_incarnation
 from gossip.suspicion import Suspicion, expected_confirmations, suspicion_timeout
 from gossip.timers import TimerKind, Timers
@@ -83,7 +83,7 @@ class Claims:
         When a rule of ours keeps us off our own list, we stay unlisted.
         """
         own = self._own
-        self.incarnation = max(self.incarnation, own.incarnation) + 1
+        self.incarnation = min(max(self.incarnation, own.incarnation, own.accused) + 1, MAX_INCARNATION)
         alive = Alive(self.incarnation, own.name, own.addr, own.port, meta, own.vsn)
         somebody = self._roster.anybody_live_but(own)
         accepted = self._accept_alive(alive, now, None, bootstrap=True, done=done if somebody else None)
@@ -95,7 +95,7 @@ class Claims:
         self.leaving = True
         own, somebody = self._own, self._roster.anybody_live_but(self._own)
         self._accept_dead(Dead(own.incarnation, own.name, own.name), now, done if somebody else None)
-        if not somebody:
+        if not (somebody and own.listed):
             done()
 
     # ---- claims from elsewhere

@@ -48,7 +48,7 @@ class _Stream:
     inbound: bool
     timer: Timer
     finished: Callable[[str | None, float], None] | None = None
-    expects: type[StreamMessage] | None = None
+    expects: Callable[[StreamMessage], bool] | None = None
     join: bool = False
     busy: bool = field(default=False)
     merging: bool = field(default=False)
@@ -101,18 +101,20 @@ class Conversations:
         self, address: Address, join: bool, now: float, finished: Callable[[str | None, float], None]
     ) -> None:
         """Exchange views with ``address``. ``finished(reason, now)`` is called once; ``None`` says it worked."""
-        stream = self._open(address, now + self._config.timeout, PushPull, finished)
+        stream = self._open(address, now + self._config.timeout, lambda reply: isinstance(reply, PushPull), finished)
         stream.join = join
         self._jobs.run(self._write_state(stream, now), now)
 
     def ping(self, address: Address, ping: Ping, deadline: float, now: float) -> None:
-        """Ping over a stream; an ack is handed to ``on_stream_ack``, a failure to nobody (§5.5)."""
+        """Ping over a stream; an ack of its number is handed to ``on_stream_ack``, a failure to nobody (§5.5)."""
 
         def finished(reason: str | None, now: float) -> None:
             if reason is None:
                 self.on_stream_ack(ping.seq_no)
 
-        stream = self._open(address, deadline, Ack, finished)
+        stream = self._open(
+            address, deadline, lambda reply: isinstance(reply, Ack) and reply.seq_no == ping.seq_no, finished
+        )
         self._write(stream, self._envelope.wrap_stream(encode(ping)))
 
     def send_user_message(
@@ -126,7 +128,7 @@ class Conversations:
         self,
         address: Address,
         deadline: float,
-        expects: type[StreamMessage] | None,
+        expects: Callable[[StreamMessage], bool] | None,
         finished: Callable[[str | None, float], None],
     ) -> _Stream:
         stream = self._add(address, deadline, inbound=False)
@@ -267,7 +269,7 @@ class Conversations:
     def _take_reply(self, stream: _Stream, message: StreamMessage, now: float) -> Job:
         if isinstance(message, ErrorReply):
             self._close(stream, f"the peer refused: {message.error}", now)
-        elif stream.expects is not type(message):
+        elif stream.expects is None or not stream.expects(message):
             answered = f"the peer answered with {type(message).__name__}"
             self._note_problem(stream, answered)
             self._close(stream, answered, now)

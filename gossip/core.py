@@ -141,6 +141,8 @@ class Membership(View):
         token = parts.outbox.next_token()
         if self._started and not parts.claims.leaving:
             parts.claims.announce(meta, now, parts.outbox.spread_event(token))
+        else:
+            parts.outbox.emit(BroadcastSpread(token))
         return token
 
     def attach(self, *, user_state: bytes = b"", ack_payload: bytes | None = None) -> None:

@@ -6,7 +6,6 @@ and a busy one behaves as if it ticked all the time.
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 from gossip.messages import State
@@ -41,7 +40,7 @@ class Gossiper:
         self._broadcasts = broadcasts
         self._outbox = outbox
         self._timers = timers
-        self._phase = rng.random() * config.interval
+        self._last_at = rng.random() * config.interval  # a tick, past or future: all others are whole intervals away
         self._tick: Timer | None = None
 
     def spread(self, message: bytes, key: str, now: float, done: Callable[[], None] | None = None) -> None:
@@ -54,18 +53,16 @@ class Gossiper:
         self._broadcasts.user.queue(message, None, done)
         self._arm(now)
 
-    def handle_tick(self, now: float) -> None:
-        """Tell up to ``gossip.nodes`` members what is new."""
-        self._tick = None
+    def handle_tick(self, at: float, now: float) -> None:
+        """Tell up to ``gossip.nodes`` members what is new. ``at`` is when the tick was due."""
+        self._tick, self._last_at = None, at
         listeners = self._roster.pick(self._config.nodes, lambda record: self._wants_news(record, now))
         for record in listeners:
             messages = self._broadcasts.fill(self._outbox.room)
             if not messages:
                 break
             self._outbox.send_alone(messages, record.address, record)
-        if (
-            self._broadcasts and listeners
-        ):  # with nobody to tell it waits: whoever comes is news, and that arms the tick
+        if self._broadcasts and listeners:  # news for nobody waits: whoever comes is news, and arms the tick
             self._arm(now)
 
     def _wants_news(self, record: Record, now: float) -> bool:
@@ -77,8 +74,4 @@ class Gossiper:
         interval = self._config.interval
         if self._tick is not None or interval <= 0 or self._config.nodes <= 0:
             return
-        rounds = math.floor((now - self._phase) / interval) + 1
-        at = self._phase + rounds * interval
-        if at <= now:  # the division was rounded down
-            at += interval
-        self._tick = self._timers.schedule(at, TimerKind.GOSSIP_TICK)
+        self._tick = self._timers.schedule(now + interval - (now - self._last_at) % interval, TimerKind.GOSSIP_TICK)

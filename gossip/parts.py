@@ -127,7 +127,7 @@ class Parts:
             TimerKind.RELAY_DEADLINE: lambda timer, now: self.prober.handle_relay_timeout(int(timer.subject)),
             TimerKind.PING_DEADLINE: lambda timer, now: self.prober.handle_ping_timeout(int(timer.subject)),
             TimerKind.SUSPICION: lambda timer, now: self.claims.expire(str(timer.subject), now),
-            TimerKind.GOSSIP_TICK: lambda timer, now: self.gossiper.handle_tick(now),
+            TimerKind.GOSSIP_TICK: lambda timer, now: self.gossiper.handle_tick(timer.at, now),
             TimerKind.PUSH_PULL_TICK: lambda timer, now: self.push_pulls.handle_tick(now),
             TimerKind.STREAM_DEADLINE: lambda timer, now: self.conversations.handle_deadline(int(timer.subject), now),
             TimerKind.RECONNECT: lambda timer, now: self.reconnector.handle_timer(str(timer.subject), now),
