@@ -15,13 +15,13 @@ import math
 from bisect import bisect_left, insort
 from typing import TYPE_CHECKING, Final
 
+from gossip.codec import MAX_COMPOUND_PARTS
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 COMPOUND_ENTRY_BYTES: Final = 2
 """Each part of a compound costs its two-byte length (§4.2)."""
-MAX_COMPOUND_PARTS: Final = 255
-"""The compound's count is one byte."""
 MAX_QUEUED_USER_MESSAGES: Final = 4096
 """User messages held for spreading at once; the oldest are dropped beyond it."""
 

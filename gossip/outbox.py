@@ -13,8 +13,8 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from gossip.broadcasts import COMPOUND_ENTRY_BYTES, MAX_COMPOUND_PARTS
-from gossip.codec import encode, make_compound, make_compounds
+from gossip.broadcasts import COMPOUND_ENTRY_BYTES
+from gossip.codec import MAX_COMPOUND_PARTS, encode, make_compound, make_compounds
 from gossip.events import BroadcastSpread
 from gossip.versions import CRC_SINCE
 
