@@ -193,7 +193,8 @@ def test_an_alive_from_another_address_is_a_conflict_and_changes_nothing(
     state: State, address: tuple[str, int]
 ) -> None:
     bench = make_bench("b", config=PROBING)
-    bench.tell(*{State.ALIVE: (), State.SUSPECT: (suspect("b"),), State.DEAD: (dead("b"),)}[state])
+    if state is not State.ALIVE:
+        bench.tell(suspect("b") if state is State.SUSPECT else dead("b"))
     before = known(bench)
     bench.events.clear()
     bench.queued()
