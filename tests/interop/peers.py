@@ -20,6 +20,7 @@ import sys
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import trio
@@ -44,6 +45,8 @@ WITHIN: Final = 10.0
 STOP_WITHIN: Final = 5.0
 GO_VERSIONS: Final = ("0.5.1", "0.7.0")
 PROJECT: Final = Path(__file__).resolve().parents[2]
+RING: Final = (sys.executable, "-m", "gossip")
+"""The command ``starling ring``, before the package is installed."""
 
 _numbers = itertools.count(1)
 
@@ -90,6 +93,11 @@ class Program:
     name: str
     process: trio.Process
     log: Mailbox[str] = field(default_factory=Mailbox)
+
+    def note(self, line: str) -> None:
+        """File one line of the log, and show it with the test if that fails."""
+        self.log.put(line)
+        sys.stderr.write(f"{self.name}: {line}\n")
 
     async def logged(self, text: str, within: float = WITHIN) -> str:
         """Wait for the next line of the log that contains ``text``."""
@@ -158,6 +166,14 @@ class GoPeer(Program):
         return await self.events.take(
             lambda event: wanted.items() <= event.items(), f"{wanted} from {self.name}", within
         )
+
+    async def sees_joining(self, member: str, within: float = WITHIN) -> None:
+        """Wait until the member is in its ring."""
+        await self.event("join", node=member, within=within)
+
+    async def sees_dying(self, within: float = WITHIN) -> str:
+        """Wait until it holds anybody gone, and return whom."""
+        return str((await self.event("leave", within=within))["node"])
 
     async def holds(self, member: str, state: str, *, least: int = 0, within: float = WITHIN) -> Json:
         """Wait until it holds the member to be in that state at an incarnation of at least ``least``."""
@@ -254,22 +270,40 @@ def _plain(value: object) -> object:
 
 @dataclass(eq=False)
 class OurAgent(Program):
-    """A member of ours as a process: ``python -m gossip agent``, which prints its ring's events as JSON lines."""
+    """A member of ours as a process of its own: ``python -m gossip agent``, which prints notices as JSON lines."""
 
     address: str = ""
-    events: Mailbox[Json] = field(default_factory=Mailbox)
+    api: str = ""
+    notices: Mailbox[Json] = field(default_factory=Mailbox)
 
     def heard(self, line: str) -> None:
         """File one line of its standard output."""
-        self.events.put(json.loads(line))
+        self.notices.put(json.loads(line))
 
-    async def event(self, kind: str, member: str, *, within: float = WITHIN) -> Json:
-        """Wait for the next event of that kind about that member."""
+    async def notice(self, event: str, member: str | None = None, *, within: float = WITHIN) -> Json:
+        """Wait for the next notice of that event, about that member if one is named."""
 
-        def wanted(event: Json) -> bool:
-            return (event["event"], event["member"]) == (kind, member)
+        def wanted(notice: Json) -> bool:
+            return notice["event"] == event and member in (None, notice["member"])
 
-        return await self.events.take(wanted, f"{kind} of {member} from {self.name}", within)
+        return await self.notices.take(wanted, f"notice {event} of {member} from {self.name}", within)
+
+    async def sees_joining(self, member: str, within: float = WITHIN) -> None:
+        """Wait until the member is in its ring."""
+        await self.notice("joined", member, within=within)
+
+    async def sees_dying(self, within: float = WITHIN) -> str:
+        """Wait until it holds anybody dead, and return whom."""
+        return str((await self.notice("failed", within=within))["member"])
+
+    async def run(self, command: str, *arguments: str, within: float = WITHIN) -> Any:
+        """Run ``ring COMMAND --json`` and return what it printed. Raises :class:`PeerError` when it fails."""
+        asked = [*RING, command, "--api", self.api, "--json", *arguments]
+        with trio.fail_after(within):
+            done = await trio.run_process(asked, capture_stdout=True, capture_stderr=True, check=False, cwd=PROJECT)
+        if done.returncode:
+            raise PeerError(f"{command}: {done.stderr.decode().strip()}")
+        return json.loads(done.stdout)
 
 
 def _options(options: Json) -> list[str]:
@@ -291,8 +325,9 @@ async def _read_lines(stream: trio.abc.ReceiveStream, heard: Callable[[str], Non
 class Peers:
     """The peers of one test. All of them end with it."""
 
-    def __init__(self, nursery: trio.Nursery) -> None:
+    def __init__(self, nursery: trio.Nursery, folder: Path) -> None:
         self._nursery = nursery
+        self._folder = folder
         self._programs: list[Program] = []
 
     async def _start(self, command: Sequence[str], *, stdin: bool = False) -> trio.Process:
@@ -310,7 +345,7 @@ class Peers:
         assert program.process.stdout is not None
         assert program.process.stderr is not None
         self._nursery.start_soon(_read_lines, program.process.stdout, heard)
-        self._nursery.start_soon(_read_lines, program.process.stderr, program.log.put)
+        self._nursery.start_soon(_read_lines, program.process.stderr, program.note)
 
     async def go(
         self, name: str, version: str, *, address: str = "", prefix: Sequence[str] = (), **options: Any
@@ -346,17 +381,20 @@ class Peers:
             ]
         )  # fmt: skip  # one flag a line says nothing
         agent = SerfAgent(name, process, address=address)
-        self._adopt(agent, agent.log.put)
+        self._adopt(agent, agent.note)
         await agent.logged("Serf agent running!")
         return agent
 
-    async def ours(self, name: str, *options: str, address: str = "", prefix: Sequence[str] = ()) -> OurAgent:
-        """Start a member of ours as a process and wait until it has joined its own ring."""
+    async def ours(
+        self, name: str, *options: str, profile: str = "local", address: str = "", prefix: Sequence[str] = ()
+    ) -> OurAgent:
+        """Start a member of ours as a process and wait until it listens; ``prefix`` goes before the command."""
         address = address or fresh_address()
-        command = [sys.executable, "-m", "gossip", "agent", "--name", name, "--bind", f"{address}:{PORT}", *options]
-        agent = OurAgent(name, await self._start([*prefix, *command]), address=address)
+        api = str(self._folder / f"{name}.sock")
+        flags = ["--name", name, "--bind", f"{address}:{PORT}", "--profile", profile, "--api", api, "--json"]
+        agent = OurAgent(name, await self._start([*prefix, *RING, "agent", *flags, *options]), address=address, api=api)
         self._adopt(agent, agent.heard)
-        await agent.event("joined", name)
+        await agent.notice("listening", name)
         return agent
 
     async def end(self) -> None:
@@ -369,11 +407,12 @@ class Peers:
 @asynccontextmanager
 async def open_peers() -> AsyncIterator[Peers]:
     """The peers of one test; every process has ended when the block is left."""
-    async with trio.open_nursery() as nursery:
-        peers = Peers(nursery)
-        try:
-            yield peers
-        finally:
-            with trio.CancelScope(shield=True):
-                await peers.end()
-            nursery.cancel_scope.cancel()
+    with TemporaryDirectory(prefix="starling-") as folder:
+        async with trio.open_nursery() as nursery:
+            peers = Peers(nursery, Path(folder))
+            try:
+                yield peers
+            finally:
+                with trio.CancelScope(shield=True):
+                    await peers.end()
+                nursery.cancel_scope.cancel()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import signal
 import socket
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,7 @@ from gossip.serf import DELEGATE_VERSIONS, SerfSide, UserEvent, decode_tags_untr
 from tests.interop.peers import PORT, PeerError
 
 if TYPE_CHECKING:
-    from tests.interop.peers import OurMember, Peers, SerfAgent
+    from tests.interop.peers import OurAgent, OurMember, Peers, SerfAgent
 
 pytestmark = pytest.mark.needs("serf")
 
@@ -168,3 +169,49 @@ async def test_without_the_key_nobody_gets_in(peers: Peers) -> None:
         await ours.ring.join([f"{stranger.address}:{PORT}"])
     assert list(await stranger.members()) == ["stranger"]
     assert ours.states() == {"ours": State.ALIVE}
+
+
+# ---- our agent, as an operator runs it
+
+
+async def start_agents(peers: Peers) -> tuple[SerfAgent, OurAgent]:
+    serf = await peers.serf("serf")
+    agent = await peers.ours("agent", "--compat", "serf", "--tag", "role=web", "--join", f"{serf.address}:{PORT}")
+    await serf.saw("Join", "agent")
+    await agent.notice("joined", "serf")
+    return serf, agent
+
+
+async def test_an_agent_that_is_paused_refutes_the_suspicion(peers: Peers) -> None:
+    serf, agent = await start_agents(peers)
+    agent.signal(signal.SIGSTOP)
+    await serf.logged("Suspect agent has failed, no acks received")
+    agent.signal(signal.SIGCONT)
+    await serf.run("event", "still", "there")
+    assert (await agent.notice("user-event"))["evidence"]["name"] == "still"
+    assert (await agent.run("info"))["statistics"]["refutations"] > 0
+    assert (await serf.members())["agent"]["status"] == "alive"
+    assert serf.count_logged("EventMemberFailed") == 0
+
+
+async def test_an_agent_that_is_killed_is_failed(peers: Peers) -> None:
+    serf, agent = await start_agents(peers)
+    await agent.kill()
+    await serf.saw("Failed", "agent", within=30)
+    assert (await serf.members())["agent"]["status"] == "failed"
+
+
+async def test_an_agent_that_is_told_to_end_has_left(peers: Peers) -> None:
+    serf, agent = await start_agents(peers)
+    assert (await serf.members())["agent"]["tags"] == {"role": "web"}
+    agent.signal(signal.SIGTERM)
+    assert await agent.wait() == 0
+    await serf.saw("Leave", "agent")
+    assert (await serf.members())["agent"]["status"] == "left"
+
+
+async def test_an_event_that_our_command_fires_reaches_serf(peers: Peers) -> None:
+    serf, agent = await start_agents(peers)
+    await agent.run("event", "deploy", "v9")
+    await serf.logged("Received event: user-event: deploy")
+    await serf.logged("script output: v9")

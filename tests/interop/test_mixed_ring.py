@@ -1,0 +1,102 @@
+"""Five members of ours and five of memberlist's on a LAN that loses packets: nobody is ever held dead.
+
+A minute by default; ``./run hunt`` goes on for ten. Frames are lost where they arrive, so that every path loses the
+same share each way.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+
+from tests.interop.lan import open_lan
+from tests.interop.peers import GO_VERSIONS, PORT
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from tests.interop.lan import Host
+    from tests.interop.peers import GoPeer, OurAgent, Peers
+
+PER_MILLE_LOST = 50
+SECONDS = 600 if os.environ.get("STARLING_HUNT") else 60
+OF_EACH = 5
+CONVERGED_WITHIN = 40.0
+"""News that gossip did not bring comes with a push/pull, every 15 s."""
+
+
+@pytest.fixture
+async def hosts() -> AsyncIterator[list[Host]]:
+    async with open_lan(2 * OF_EACH) as made:
+        yield made
+
+
+async def start_ring(peers: Peers, hosts: list[Host]) -> tuple[list[GoPeer], list[OurAgent]]:
+    """Alternately one of theirs, in both versions, and one of ours; all know all when it returns."""
+    theirs: list[GoPeer] = []
+    ours: list[OurAgent] = []
+    seed = f"{hosts[0].address}:{PORT}"
+    for number, (their_host, our_host) in enumerate(zip(hosts[::2], hosts[1::2], strict=True)):
+        version = GO_VERSIONS[number % len(GO_VERSIONS)]
+        go = await peers.go(f"go-{number}", version, address=their_host.address, prefix=their_host.prefix)
+        await go.command("join", addrs=[seed])
+        theirs.append(go)
+        ours.append(
+            await peers.ours(f"ours-{number}", "--join", seed, address=our_host.address, prefix=our_host.prefix)
+        )
+    everybody: list[GoPeer | OurAgent] = [*theirs, *ours]
+    for member in everybody:
+        for other in everybody:
+            if other is not member:
+                await member.sees_joining(other.name, within=CONVERGED_WITHIN)
+    return theirs, ours
+
+
+def count_raised(agent: OurAgent) -> int:
+    """Suspicions by the agent's own probes, not on the word of others."""
+    suspected = [notice for notice in agent.notices.items if notice["event"] == "suspected"]
+    return sum(notice["evidence"]["accuser"] == agent.name for notice in suspected)
+
+
+@pytest.mark.needs("netns", "go-peers")
+@pytest.mark.slow
+@pytest.mark.timeout(SECONDS + 120)
+async def test_nobody_is_held_dead_while_packets_are_lost(
+    peers: Peers, hosts: list[Host], capsys: pytest.CaptureFixture[str]
+) -> None:
+    theirs, ours = await start_ring(peers, hosts)
+    for host in hosts:
+        await host.drop(PER_MILLE_LOST)
+    verdicts: list[str] = []
+    with trio.move_on_after(SECONDS):
+        async with trio.open_nursery() as nursery:
+
+            async def await_verdict(member: GoPeer | OurAgent) -> None:
+                verdicts.append(f"{member.name}: {await member.sees_dying(within=2 * SECONDS)} is gone")
+                nursery.cancel_scope.cancel()
+
+            for go in theirs:
+                nursery.start_soon(await_verdict, go)
+            for agent in ours:
+                nursery.start_soon(await_verdict, agent)
+    report = (
+        f"{SECONDS} s at {PER_MILLE_LOST / 10:g} % loss:"
+        f" suspicions raised by memberlist {sum(go.count_logged('has failed, no acks received') for go in theirs)},"
+        f" by ours {sum(count_raised(agent) for agent in ours)};"
+        f" refuted by memberlist {sum(go.count_logged('Refuting a suspect') for go in theirs)},"
+        f" by ours {sum([(await agent.run('info'))['statistics']['refutations'] for agent in ours])}"
+    )
+    with capsys.disabled():
+        sys.stdout.write(f"\n{report}\n")
+    assert verdicts == []
+    for host in hosts:
+        await host.drop(0)
+    names = sorted(member.name for member in (*theirs, *ours))
+    for go in theirs:
+        assert sorted(await go.members()) == names
+    for agent in ours:
+        assert sorted(member["name"] for member in await agent.run("members")) == names
