@@ -134,23 +134,20 @@ class Keyring:
 
 def is_sealed_untrusted(payload: bytes) -> bool:
     """Whether it has the version and the length of an encrypted payload; whether it is one, only a key can tell."""
-    return len(payload) >= _VERSIONS.get(payload[0] if payload else -1, len(payload) + 1)
+    return bool(payload) and payload[0] in _VERSIONS and len(payload) >= _VERSIONS[payload[0]]
 
 
 def _check_payload_untrusted(payload: bytes) -> int:
     """The version of a payload that is long enough for it. Raises :class:`BadPacket`."""
-    if not payload or payload[0] not in _VERSIONS:
-        raise BadPacket("unknown encryption version")
-    version = payload[0]
-    if len(payload) < _VERSIONS[version]:
-        raise BadPacket(f"{len(payload)} bytes are too few for encryption version {version}")
-    return version
+    if not is_sealed_untrusted(payload):
+        raise BadPacket("not encrypted: of no known encryption version, or too short for it")
+    return payload[0]
 
 
 def _strip_untrusted(padded: bytes) -> bytes:
-    """Without its padding. A holder of the key may send nonsense here too: it is a failed decryption like any other."""
-    padding = padded[-1] if padded else 0
-    if not 1 <= padding <= min(_BLOCK, len(padded)):
+    """Without its padding; there is a block at least. A holder of the key may send nonsense too: that opens nothing."""
+    padding = padded[-1]
+    if not 1 <= padding <= _BLOCK:
         raise BadPacket("bad padding")
     return padded[:-padding]
 

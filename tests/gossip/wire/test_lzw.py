@@ -3,6 +3,7 @@
 import contextlib
 import io
 import struct
+import tracemalloc
 
 import pytest
 from hypothesis import example, given
@@ -136,6 +137,31 @@ def test_a_full_table_is_decoded_on_without_growing() -> None:
     held += 12
     stream = bits.to_bytes((held + 7) // 8, "little")
     assert lzw.decompress_untrusted(stream, 6000) == b"x" * 5002
+
+
+def test_a_full_table_takes_no_more_memory() -> None:
+    """A hostile stream may go on for ever without a clear code."""
+    widths = [9] * 255 + [10] * 512 + [11] * 1024 + [12] * 60_000
+    bits = f"{257:012b}" + "".join(f"{120:0{width}b}" for width in reversed(widths))
+    stream = int(bits, 2).to_bytes((len(bits) + 7) // 8, "little")
+    inflater = lzw.Inflater(stream, len(widths))
+    tracemalloc.start()
+    try:
+        assert inflater.step(len(stream))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert inflater.produced == len(widths)
+    assert peak < 500_000
+
+
+@pytest.mark.rule("6.1a")
+def test_the_pair_that_was_pending_at_a_reset_is_not_remembered() -> None:
+    """A sequence with every pair of 64 letters once: each code is a literal until the table is full."""
+    sequence = [x for a in range(64) for x in (a, *(y for b in range(a + 1, 64) for y in (a, b)))]
+    full = bytes(sequence[:3839])
+    data = full + full[-2:] * 50
+    assert lzw.decompress_untrusted(lzw.compress(data), len(data)) == data
 
 
 @pytest.mark.rule("6.1d")

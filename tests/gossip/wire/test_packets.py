@@ -116,10 +116,14 @@ def test_nesting_is_bounded(wrap: str) -> None:
 
 
 def test_the_number_of_parts_is_bounded() -> None:
-    full = codec.make_compound([codec.make_compound([ACK] * 250)] * 5)
-    contents = read(full)
-    assert len(contents.messages) < MAX_PACKET_MESSAGES
-    assert contents.problems == (f"more than {MAX_PACKET_MESSAGES} parts",)
+    inner = [codec.make_compound([ACK] * 255)] * 3
+    rest = MAX_PACKET_MESSAGES - 1 - 3 * 256 - 1
+    exact = read(codec.make_compound([*inner, codec.make_compound([ACK] * rest)]))
+    assert exact.problems == ()
+    assert len(exact.messages) == 3 * 255 + rest
+    over = read(codec.make_compound([*inner, codec.make_compound([ACK] * (rest + 1))]))
+    assert over.messages == exact.messages
+    assert over.problems == (f"more than {MAX_PACKET_MESSAGES} parts",)
 
 
 @pytest.mark.rule("4.2e", "6.1d")
