@@ -1,0 +1,527 @@
+"""Exchanges of whole views, user messages and pings on streams (memberlist-protocol.md §5, 7, 8.4, 10.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+
+from gossip import (
+    CloseStream,
+    GossipConfig,
+    IdentityRules,
+    JoinCompleted,
+    Member,
+    MemberJoined,
+    MemberLeft,
+    MemberSuspected,
+    OpenStream,
+    Policy,
+    PushPullConfig,
+    Refusal,
+    State,
+    StreamMessageSent,
+    UserMessageReceived,
+    UserStateReceived,
+    VersionCheck,
+    WriteStream,
+    profile,
+)
+from gossip.codec import encode
+from gossip.merger import MERGE_TURN
+from gossip.messages import Ack, Alive, ErrorReply, NodeState, Ping, PushPull, Suspect
+from gossip.streams import encode_push_pull, encode_user_stream
+from gossip.versions import disagreement
+from tests.gossip.bench import (
+    PROBING,
+    STILL,
+    Bench,
+    dead,
+    make_bench,
+    node_state,
+    of_kind,
+    opened_streams,
+    packed,
+    read_stream,
+    suspect,
+    written,
+)
+from tests.gossip.helpers import VSN, Wire, linked, make_member, of_type
+
+PEER, DIALLED = ("127.0.0.9", 40_000), ("127.0.0.10", 7946)
+ALL = replace(STILL, identity=IdentityRules(version_check=VersionCheck.ALL))
+
+
+def exchanging(interval: float = 30.0) -> GossipConfig:
+    return replace(STILL, push_pull=PushPullConfig(interval=interval))
+
+
+def states(bench: Bench) -> dict[str, tuple[State, int]]:
+    return {member.name: (member.state, member.incarnation) for member in bench.member.members()}
+
+
+def begin_join(bench: Bench) -> tuple[int, int]:
+    """The member joins an address; gives the stream and the token."""
+    token = bench.member.join([DIALLED], bench.now)
+    bench.settle()
+    return opened_streams(bench)[-1].stream, token
+
+
+def outcome(bench: Bench) -> tuple[int, str | None]:
+    """The token of a completed join of one address, and the reason why it failed."""
+    (completed,) = bench.take_events(JoinCompleted)
+    return completed.token, completed.refused[0][1] if completed.refused else None
+
+
+# ---- serving
+
+
+@pytest.mark.rule("5.3d", "5.3e", "5.3g")
+@pytest.mark.upstream("TestTCPPushPull")
+@pytest.mark.parametrize("join", [True, False])
+def test_the_answer_is_the_view_before_the_merge_with_everybody_in_it(join: bool) -> None:
+    bench = make_bench("b", "s", "gone", "left", config=PROBING)
+    bench.tell(suspect("s"), dead("gone"), dead("left", accuser="left"))
+    answer = bench.push_pull([node_state(bench, "s", State.ALIVE, 5), node_state(bench, "new", State.ALIVE)], join=join)
+    assert answer is not None
+    assert answer.join is join
+    assert {(node.name, State(node.state), node.incarnation) for node in answer.nodes} == {
+        ("a", State.ALIVE, 1),
+        ("b", State.ALIVE, 1),
+        ("s", State.SUSPECT, 1),
+        ("gone", State.DEAD, 1),
+        ("left", State.LEFT, 1),
+    }
+    assert states(bench)["s"] == (State.ALIVE, 5)
+    assert states(bench)["new"] == (State.ALIVE, 1)
+
+
+@pytest.mark.rule("8.4e", "8.4f", "8.4g")
+@pytest.mark.upstream("TestMemberList_MergeState")
+def test_a_view_is_merged_as_claims() -> None:
+    bench = make_bench("b", "c", "d", "e", "f", config=PROBING)
+    answer = bench.push_pull(
+        [
+            node_state(bench, "b", State.ALIVE, 2, b"meta"),
+            node_state(bench, "c", State.SUSPECT, 1),
+            node_state(bench, "d", State.DEAD, 1),
+            node_state(bench, "e", State.LEFT, 1),
+            replace(node_state(bench, "f", State.LEFT, 7), state=4),
+            node_state(bench, "new", State.ALIVE, 3),
+            node_state(bench, "unknown dead", State.DEAD, 3),
+            node_state(bench, "unknown left", State.LEFT, 3),
+        ]
+    )
+    assert answer is not None
+    assert states(bench) == {
+        "a": (State.ALIVE, 1),
+        "b": (State.ALIVE, 2),
+        "c": (State.SUSPECT, 1),
+        "d": (State.SUSPECT, 1),
+        "e": (State.LEFT, 1),
+        "f": (State.ALIVE, 1),
+        "new": (State.ALIVE, 3),
+    }
+    bench.events = [event for event in bench.events if not isinstance(event, UserStateReceived)]
+    assert [event.member.name for event in of_kind(bench.events, MemberJoined)] == ["new"]
+    assert [event.member.name for event in of_kind(bench.events, MemberLeft)] == ["e"]
+    assert [(e.member.name, e.accuser) for e in of_kind(bench.events, MemberSuspected)] == [("c", "a"), ("d", "a")]
+    assert {m.accuser for m in bench.queued() if isinstance(m, Suspect)} == {"a"}
+    found = bench.member.member("b")
+    assert found is not None
+    assert found.meta == b"meta"
+
+
+@pytest.mark.rule("5.3h")
+def test_a_port_of_0_in_a_view_is_ours() -> None:
+    bench = make_bench()
+    bench.push_pull([replace(node_state(bench, "b", State.ALIVE), port=0)])
+    found = bench.member.member("b")
+    assert found is not None
+    assert found.address == (bench.peers["b"][0], 7946)
+
+
+@pytest.mark.rule("5.3k", "14d")
+@pytest.mark.parametrize("join", [True, False])
+def test_user_state_follows_the_members_and_only_if_there_is_any(join: bool) -> None:
+    bench = make_bench()
+    bench.member.attach(user_state=b"ours")
+    answer = bench.push_pull([node_state(bench, "b", State.ALIVE)], join=join, user_state=b"theirs")
+    assert answer is not None
+    assert answer.user_state == b"ours"
+    assert [type(event) for event in bench.events] == [MemberJoined, UserStateReceived]
+    assert bench.events[1] == UserStateReceived(b"theirs", join)
+    bench.events.clear()
+    bench.push_pull([node_state(bench, "c", State.ALIVE)], join=join)
+    assert [type(event) for event in bench.events] == [MemberJoined]
+
+
+@pytest.mark.rule("5.3c")
+def test_more_exchanges_at_once_than_allowed_are_refused() -> None:
+    assert PushPullConfig().max_concurrent == 127
+    bench = make_bench(config=replace(STILL, push_pull=PushPullConfig(interval=0.0, max_concurrent=2)))
+    view = [
+        NodeState(f"n{i}", bytes((127, 1, i // 256, i % 256)), 7946, None, 1, 0, VSN) for i in range(MERGE_TURN + 1)
+    ]
+    body = encode_push_pull(False, view, b"")
+    streams = [bench.member.accept_stream(PEER, 0.0) for _ in range(3)]
+    for stream in streams:
+        bench.member.receive_stream(stream, body, 0.0)
+    commands = bench.member.stream_commands()
+    assert [c.stream for c in of_kind(commands, WriteStream)] == streams[:2]
+    assert [c.stream for c in of_kind(commands, CloseStream)] == streams[2:]
+    bench.run(0.0)
+    assert len(bench.member.members()) == MERGE_TURN + 2
+    assert bench.push_pull([node_state(bench, "b", State.ALIVE)]) is not None
+
+
+@pytest.mark.rule("5.1b")
+def test_a_stream_carries_one_request_and_is_closed_by_the_answering_side() -> None:
+    bench = make_bench()
+    stream = bench.member.accept_stream(PEER, 0.0)
+    bench.member.receive_stream(stream, encode(Ping(3, "a")) + encode(Ping(4, "a")), 0.0)
+    commands = bench.member.stream_commands()
+    assert [type(command) for command in commands] == [WriteStream, CloseStream]
+    first = commands[0]
+    assert isinstance(first, WriteStream)
+    assert first.data == encode(Ack(3))
+
+
+@pytest.mark.rule("5.1c")
+@pytest.mark.parametrize("said", [b"", encode_push_pull(True, [], b"")[:9]])
+def test_a_stream_that_is_not_served_in_time_is_closed(said: bytes) -> None:
+    bench = make_bench()
+    stream = bench.member.accept_stream(PEER, 5.0)
+    if said:
+        bench.now = 9.0
+        bench.member.receive_stream(stream, said, 9.0)
+    bench.run(14.9)
+    assert bench.commands == []
+    bench.run(15.1)
+    assert bench.commands == [CloseStream(stream)]
+
+
+# ---- connecting
+
+
+@pytest.mark.rule("5.1a", "5.3d")
+@pytest.mark.parametrize("label", [b"", b"red"])
+def test_the_connecting_side_writes_its_label_then_one_body_and_waits(label: bytes) -> None:
+    bench = Bench(make_member(config=STILL.with_wire(label=label)))
+    stream, _ = begin_join(bench)
+    opened, *writes = bench.commands
+    assert isinstance(opened, OpenStream)
+    assert (opened.stream, opened.address) == (stream, DIALLED)
+    assert [type(command) for command in writes] == [WriteStream] * (2 if label else 1)
+    if label:
+        assert writes[0] == WriteStream(stream, b"\xf4\x03red")
+    last = writes[-1]
+    assert isinstance(last, WriteStream)
+    body = read_stream(bench.member, last.data)
+    assert isinstance(body, PushPull)
+    assert body.join
+    assert [node.name for node in body.nodes] == ["a"]
+
+
+@pytest.mark.rule("5.1d")
+@pytest.mark.upstream("TestMemberlist_Join_DeadNode")
+@pytest.mark.parametrize("said", [b"", encode_push_pull(True, [], b"")[:9]])
+def test_a_join_of_somebody_who_never_answers_fails_in_time(said: bytes) -> None:
+    bench = make_bench()
+    stream, token = begin_join(bench)
+    assert opened_streams(bench)[0].deadline == 10.0
+    bench.now = 6.0
+    if said:
+        bench.member.receive_stream(stream, said, 6.0)
+    bench.run(9.9)
+    assert bench.take_events(JoinCompleted) == []
+    bench.run(10.1)
+    assert outcome(bench) == (token, "no answer in time")
+    assert bench.commands[-1] == CloseStream(stream)
+
+
+@pytest.mark.rule("5.3f")
+@pytest.mark.parametrize(
+    ("reply", "reason"),
+    [
+        (encode(ErrorReply("wrong key")), "the peer refused: wrong key"),
+        (encode_user_stream(b"hello"), "the peer answered with UserMessage"),
+        (encode(Ack(1)), "the peer answered with Ack"),
+        (b"\x63", "a message of type 99 has no place on a stream"),
+        (b"", "closed the connection without an answer: wrong label or key?"),
+    ],
+)
+def test_a_reply_that_is_no_push_pull_is_reported_and_changes_nothing(reply: bytes, reason: str) -> None:
+    bench = make_bench("b")
+    before = states(bench)
+    stream, token = begin_join(bench)
+    bench.member.receive_stream(stream, reply, bench.now)
+    if reply:
+        bench.member.receive_stream(stream, b"", bench.now)
+    bench.settle()
+    assert outcome(bench) == (token, reason)
+    assert states(bench) == before
+    assert bench.member.statistics().streams_open == 0
+
+
+@pytest.mark.rule("5.3f")
+def test_a_connection_that_breaks_is_reported() -> None:
+    bench = make_bench()
+    stream, token = begin_join(bench)
+    bench.member.stream_failed(stream, "connection refused", bench.now)
+    assert outcome(bench) == (token, "connection refused")
+
+
+# ---- vetoes
+
+
+def refusing(seen: list[list[str]], reason: str) -> Policy:
+    def merge(members: Sequence[Member]) -> Refusal:
+        seen.append([f"{member.name} {member.state.name} {member.versions[1]}" for member in members])
+        return Refusal(reason)
+
+    return Policy(merge=merge)
+
+
+@pytest.mark.rule("5.3j", "14h")
+@pytest.mark.upstream("TestMemberlist_Join_Cancel")
+def test_a_join_that_both_sides_refuse_changes_neither_and_tells_the_reason() -> None:
+    seen: list[list[str]] = []
+    members = [
+        make_member(name, (f"127.0.0.{i}", 7946), STILL, policy=refusing(seen, f"{name} does not want it"))
+        for i, name in enumerate("ab", start=1)
+    ]
+    wire = linked(*members)
+    assert seen == [["b ALIVE 5"], ["a ALIVE 5"]]
+    assert [[other.name for other in member.members()] for member in members] == [["a"], ["b"]]
+    (completed,) = of_type(wire.events["b"], JoinCompleted)
+    assert completed.joined == ()
+    assert completed.refused == ((("127.0.0.1", 7946), "b does not want it"),)
+
+
+@pytest.mark.rule("5.3l", "14h")
+def test_a_join_succeeds_here_even_if_the_other_side_does_not_merge() -> None:
+    seen: list[list[str]] = []
+    acceptor = make_member("a", ("127.0.0.1", 7946), STILL, policy=refusing(seen, "no"))
+    joiner = make_member("b", ("127.0.0.2", 7946), STILL)
+    wire = linked(acceptor, joiner)
+    (completed,) = of_type(wire.events["b"], JoinCompleted)
+    assert completed.joined == (("127.0.0.1", 7946),)
+    assert [other.name for other in joiner.members()] == ["a", "b"]
+    assert [other.name for other in acceptor.members()] == ["a"]
+
+
+@pytest.mark.rule("5.3j")
+def test_the_policy_is_not_asked_for_exchanges_that_are_no_joins() -> None:
+    seen: list[list[str]] = []
+    bench = Bench(make_member(config=STILL, policy=refusing(seen, "no")))
+    bench.push_pull([node_state(bench, "b", State.ALIVE)], join=False)
+    assert seen == []
+    assert bench.state("b") is State.ALIVE
+
+
+# ---- versions
+
+
+def vsn(low: int, high: int, current: int) -> bytes:
+    return bytes((1, 5, 2, low, high, current))
+
+
+def row(versions: bytes | None, state: State = State.ALIVE) -> tuple[int, bytes | None]:
+    return int(state), versions
+
+
+@pytest.mark.rule("7f", "7g")
+@pytest.mark.upstream("TestVerifyProtocol")
+@pytest.mark.parametrize("shift", [0, 3], ids=["core", "delegate"])
+@pytest.mark.parametrize(
+    ("ours", "theirs", "fits"),
+    [
+        ([(0, 4, 2)], [(0, 4, 2), (0, 3, 2)], True),
+        ([(0, 0, 0)], [(1, 4, 2)], False),
+        ([(0, 4, 4)], [(0, 3, 2)], False),
+        ([(3, 4, 3)], [(0, 2, 2)], False),
+        ([(0, 4, 2)], [(2, 4, 3)], True),
+    ],
+)
+def test_two_views_fit_when_everybodys_version_is_in_everybodys_range(
+    shift: int, ours: list[tuple[int, int, int]], theirs: list[tuple[int, int, int]], fits: bool
+) -> None:
+    def announced(triple: tuple[int, int, int]) -> bytes:
+        return bytes((*triple, 1, 1, 1) if shift == 0 else (1, 5, 2, *triple))
+
+    for one, other in ((ours, theirs), (theirs, ours)):
+        for check in VersionCheck:
+            remote = [row(announced(triple)) for triple in one]
+            local = [(int(State.ALIVE), announced(triple)) for triple in other]
+            assert (disagreement(remote, local, check) is None) is fits
+
+
+@pytest.mark.rule("7f", "5.3i")
+@pytest.mark.parametrize(
+    "odd",
+    [row(vsn(0, 0, 7), state) for state in State] + [row(None), row(None, State.DEAD), row(bytes(5), State.LEFT)],
+)
+def test_in_the_profile_memberlist_everybody_in_any_state_must_fit(odd: tuple[int, bytes | None]) -> None:
+    bench = make_bench("b", config=ALL)
+    odd_one = replace(node_state(bench, "odd", State.ALIVE), state=odd[0], vsn=odd[1])
+    before = states(bench)
+    bench.push_pull([node_state(bench, "new", State.ALIVE), odd_one], join=True, user_state=b"theirs")
+    assert states(bench) == before
+    assert bench.events == []
+    assert bench.member.statistics().stream_problems == 1
+    bench.push_pull([node_state(bench, "new", State.ALIVE)], join=True)
+    assert bench.state("new") is State.ALIVE
+
+
+@pytest.mark.rule("7g")
+@pytest.mark.parametrize("odd", [row(vsn(0, 0, 7), state) for state in State if state is not State.ALIVE] + [row(None)])
+def test_in_other_profiles_only_the_live_with_versions_must_fit(odd: tuple[int, bytes | None]) -> None:
+    bench = make_bench("b")
+    odd_one = replace(node_state(bench, "odd", State.ALIVE), state=odd[0], vsn=odd[1])
+    bench.push_pull([node_state(bench, "new", State.ALIVE), odd_one])
+    assert bench.state("new") is State.ALIVE
+    bench.push_pull([node_state(bench, "c", State.ALIVE), replace(odd_one, state=0, vsn=vsn(2, 5, 5))])
+    assert bench.state("c") is None
+
+
+@pytest.mark.rule("7h")
+def test_gossip_is_not_checked_for_versions() -> None:
+    bench = make_bench("b", config=ALL)
+    bench.add("serf", vsn=vsn(2, 5, 5))
+    assert bench.state("serf") is State.ALIVE
+    bench.push_pull([node_state(bench, "new", State.ALIVE)])
+    assert bench.state("new") is None
+
+
+@pytest.mark.upstream("TestMemberlist_Join_protocolVersions", "TestMemberlist_Join_Protocol_Compatibility")
+@pytest.mark.parametrize("pair", [(2, 5), (5, 2), (2, 1), (2, 3), (3, 2), (3, 1)])
+def test_members_that_speak_different_protocols_join(pair: tuple[int, int]) -> None:
+    wire = linked(
+        *(
+            make_member(f"n{i}", (f"127.0.0.{i + 1}", 7946), profile("memberlist").with_wire(protocol_version=version))
+            for i, version in enumerate(pair)
+        )
+    )
+    assert [len(member.live_members()) for member in wire.members] == [2, 2]
+    wire.run(10.0)
+    assert [len(member.live_members()) for member in wire.members] == [2, 2]
+
+
+# ---- user messages and pings on streams
+
+
+@pytest.mark.rule("5.4a", "5.4c", "14b", "14o")
+@pytest.mark.upstream("TestMemberlist_UserData")
+def test_user_messages_by_stream_arrive_and_empty_ones_do_not() -> None:
+    wire = linked(*(make_member(name, (f"127.0.0.{i}", 7946), STILL) for i, name in enumerate("ab", start=1)))
+    wire.events.clear()
+    sender = wire.members[1]
+    tokens = [sender.send("a", payload, wire.now, reliable=True) for payload in (b"x" * 100_000, b"", b"last")]
+    sender.send("a", b"", wire.now)
+    wire.step()
+    received = list(of_type(wire.events["a"], UserMessageReceived))
+    assert [(event.payload[:4], len(event.payload)) for event in received if event.reliable] == [
+        (b"xxxx", 100_000),
+        (b"last", 4),
+    ]
+    assert [event.payload for event in received if not event.reliable] == [b""]
+    assert list(of_type(wire.events["b"], StreamMessageSent)) == [StreamMessageSent(token, None) for token in tokens]
+
+
+@pytest.mark.rule("5.1e")
+def test_a_user_message_by_stream_has_a_deadline() -> None:
+    bench = make_bench("b")
+    token = bench.member.send("b", b"hello", 0.0, reliable=True)
+    bench.run(9.9)
+    assert bench.take_events(StreamMessageSent) == []
+    bench.run(10.1)
+    assert bench.take_events(StreamMessageSent) == [StreamMessageSent(token, "no answer in time")]
+
+
+@pytest.mark.rule("5.5a", "5.5b", "14j")
+@pytest.mark.parametrize(("node", "answered"), [("a", True), ("", True), ("other", False)])
+def test_a_ping_on_a_stream_is_acked_without_payload_if_it_is_for_us(node: str, answered: bool) -> None:
+    bench = make_bench()
+    bench.member.attach(ack_payload=b"for datagrams alone")
+    stream = bench.member.accept_stream(PEER, 0.0)
+    bench.member.receive_stream(stream, encode(Ping(23, node)), 0.0)
+    assert written(bench.member, stream) == (encode(Ack(23, None)) if answered else b"")
+    assert bench.member.statistics().streams_open == 0
+
+
+# ---- the schedule
+
+
+def instants(bench: Bench) -> list[float]:
+    """When the member wanted to connect, by the deadlines it gave."""
+    return [opened.deadline - bench.member.config.push_pull.timeout for opened in opened_streams(bench)]
+
+
+@pytest.mark.rule("10.4a", "10.4b")
+def test_exchanges_begin_after_a_random_part_and_a_whole_interval() -> None:
+    firsts = []
+    for seed in range(30):
+        bench = make_bench("b", config=exchanging(), seed=seed)
+        bench.run(200.0)
+        first, *_ = exchanges = instants(bench)
+        firsts.append(first)
+        assert [later - earlier for earlier, later in pairwise(exchanges)] == pytest.approx(
+            [30.0] * (len(exchanges) - 1)
+        )
+    assert all(30.0 <= first < 60.0 for first in firsts)
+    assert max(firsts) - min(firsts) > 20
+
+
+@pytest.mark.rule("10.4b")
+@pytest.mark.parametrize(("n", "factor"), [(32, 1), (33, 2), (64, 2), (65, 3)])
+def test_the_interval_is_stretched_by_the_size_at_each_round(n: int, factor: int) -> None:
+    bench = make_bench("b", config=exchanging())
+    bench.run(70.0)
+    for i in range(n - 2):
+        bench.tell(Alive(1, f"n{i}", bytes((127, 0, 1, i)), 7946, None, VSN))
+    bench.run(400.0)
+    exchanges = instants(bench)
+    gaps = [later - earlier for earlier, later in pairwise(exchanges)]
+    assert gaps[-1] == pytest.approx(30.0 * factor)
+    assert gaps[0] == pytest.approx(30.0)
+
+
+@pytest.mark.rule("10.4c")
+@pytest.mark.upstream("TestMemberlist_PushPull")
+def test_one_random_alive_member_is_asked_and_it_is_no_join() -> None:
+    bench = make_bench("b", "c", "s", "gone", "left", config=replace(exchanging(1.0), probe=profile("wan").probe))
+    bench.tell(dead("gone"), dead("left", accuser="left"), suspect("s"))
+    bench.run(15.0)
+    assert bench.state("s") is State.SUSPECT
+    assert {opened.address for opened in opened_streams(bench)} == {bench.peers["b"], bench.peers["c"]}
+    bodies = [read_stream(bench.member, command.data) for command in of_kind(bench.commands, WriteStream)]
+    assert {body.join for body in of_kind(bodies, PushPull)} == {False}
+
+
+@pytest.mark.rule("10.4d")
+def test_an_interval_of_0_turns_exchanges_and_probes_off() -> None:
+    bench = make_bench("b", config=STILL)
+    bench.run(1000.0)
+    assert (bench.said, bench.commands) == ([], [])
+
+
+@pytest.mark.upstream("TestMemberlist_PushPull")
+def test_an_exchange_repairs_what_gossip_lost() -> None:
+    config = exchanging(5.0)
+    wire = linked(*(make_member(name, (f"127.0.0.{i}", 7946), config) for i, name in enumerate("ab", start=1)))
+    for i, name in enumerate("xy"):
+        alive = Alive(1, name, packed((f"127.0.0.{50 + i}", 0)), 7946, None, VSN)
+        wire.members[0].receive_datagram(encode(alive), PEER, wire.now)
+    assert len(wire.members[1].members()) == 2
+    wire.run(12.0)
+    assert [other.name for other in wire.members[1].members()] == ["a", "b", "x", "y"]
+
+
+def test_nobody_exchanges_with_itself() -> None:
+    wire = Wire([make_member(config=exchanging(1.0))])
+    wire.run(20.0)
+    assert wire.members[0].statistics().streams_open == 0
+    assert wire.datagrams == []
