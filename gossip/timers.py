@@ -52,7 +52,9 @@ def next_tick(at: float, interval: float, now: float) -> float:
     """When a tick that was due ``at`` comes again: on its phase, and later than ``now``. Missed ticks are not made
     up for."""
     following = at + interval
-    return following if following > now else now + interval - (now - at) % interval
+    if following <= now:
+        following = now + interval - (now - at) % interval
+    return following if following > now else following + interval  # the remainder rounds up to a whole interval
 
 
 class Timers:

@@ -118,7 +118,7 @@ def put_into(parts: Parts, start: str) -> None:
         parts.claims.hear_dead(Dead(INCARNATION, "n", "x" if start == "dead" else "n"), START)
 
 
-@pytest.mark.rule("8.2", "8.3", "8.4", "8.6")
+@pytest.mark.rule("8.6a")
 @pytest.mark.parametrize("row", REMOTE, ids=lambda row: f"{row['start']}-{row['message']}@{row['message_incarnation']}")
 def test_a_claim_about_another_member(row: dict[str, Any]) -> None:
     parts = make_parts(reclaim=1.0 if row["dead_node_reclaim"] else 0.0)
@@ -144,7 +144,7 @@ def test_a_claim_about_another_member(row: dict[str, Any]) -> None:
         assert record.suspicion.confirmations == row["confirmations"]
 
 
-@pytest.mark.rule("8.2", "8.5", "8.6")
+@pytest.mark.rule("8.6b")
 @pytest.mark.parametrize(
     "row", SELF, ids=lambda row: f"{row['message']}@{row['message_incarnation']}{'-leaving' if row['leaving'] else ''}"
 )
@@ -164,7 +164,7 @@ def test_a_claim_about_ourselves(row: dict[str, Any]) -> None:
     assert parts.awareness.score == row["health_score"]
 
 
-@pytest.mark.rule("9.5")
+@pytest.mark.rule("9.5a")
 @pytest.mark.upstream("TestSuspicionTimeout")
 def test_suspicion_timeouts() -> None:
     for row in FUNCTIONS["suspicion_timeout"]:
@@ -173,7 +173,7 @@ def test_suspicion_timeouts() -> None:
         ), row
 
 
-@pytest.mark.rule("9.5")
+@pytest.mark.rule("9.5c")
 @pytest.mark.upstream("TestSuspicion_remainingSuspicionTime")
 def test_remaining_suspicion_times() -> None:
     for row in FUNCTIONS["remaining_suspicion_time"]:
@@ -183,21 +183,21 @@ def test_remaining_suspicion_times() -> None:
         assert remaining == pytest.approx(row["remaining_ns"] / 1e9, abs=2e-9), row
 
 
-@pytest.mark.rule("10.4")
+@pytest.mark.rule("10.4b")
 @pytest.mark.upstream("TestPushPullScale")
 def test_push_pull_scales() -> None:
     for row in FUNCTIONS["push_pull_scale"]:
         assert push_pull_scale(row["n"]) == row["multiplier"], row
 
 
-@pytest.mark.rule("10.1")
+@pytest.mark.rule("10.1d")
 @pytest.mark.upstream("TestRetransmitLimit")
 def test_retransmit_limits() -> None:
     for row in FUNCTIONS["retransmit_limit"]:
         assert retransmit_limit(row["mult"], row["n"]) == row["limit"], row
 
 
-@pytest.mark.rule("10.1")
+@pytest.mark.rule("10.1e", "10.1f")
 @pytest.mark.upstream("TestTransmitLimited_GetBroadcasts")
 def test_the_recorded_queue_scenario() -> None:
     scenario = FUNCTIONS["broadcast_queue_scenario"]
