@@ -63,7 +63,7 @@ def test_a_module_that_breaks_a_contract_is_named(copy: Path, module: str, line:
     [
         ("gossip/fresh.py", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from random import Random"),
         ("gossip/fresh.py", "import zlib"),
-        ("gossip/driver.py", "import time"),
+        ("gossip/driver/pump.py", "import time"),
         ("sim/fresh.py", "import gossip\nimport gossip.driver"),
         ("sim/engine.py", "import random"),
     ],
