@@ -270,7 +270,7 @@ def test_a_bad_port_is_refused(port: str) -> None:
             parse_join_target(f"{host}:{port}")
 
 
-@pytest.mark.upstream("TestMemberlist_Join")
+@pytest.mark.upstream("TestMemberlist_Join", "TestTransport_Join")
 @pytest.mark.rule("11.2e")
 def test_two_members_that_join_see_each_other() -> None:
     wire = Wire([make_member(name, (f"127.0.0.{i}", 7946), PLAIN) for i, name in enumerate("ab", start=1)])
@@ -512,6 +512,9 @@ def test_only_starting_again_brings_a_member_back() -> None:
     assert member.local.incarnation == 10
     assert [event.member.name for event in of_type(wire.events["a"], MemberJoined)] == ["b"]
     assert [event.member.name for event in of_type(wire.events["b"], MemberJoined)] == ["b"]
+    member.receive_datagram(encode(dead("b", 10)), OWN, wire.now)
+    wire.run(wire.now + 1.0)
+    assert (member.local.state, member.local.incarnation) == (State.ALIVE, 11)
 
 
 @pytest.mark.rule("11.4b")

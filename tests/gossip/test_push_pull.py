@@ -203,6 +203,20 @@ def test_a_stream_that_is_not_served_in_time_is_closed(said: bytes) -> None:
     assert bench.commands == [CloseStream(stream)]
 
 
+@pytest.mark.rule("5.2b")
+@pytest.mark.upstream("TestHandleConn_NilConnAfterRemoveLabelHeaderFromStream")
+@pytest.mark.parametrize("said", [b"", b"\xf4", b"\xf4\x03re"])
+def test_a_stream_that_breaks_within_its_label_is_forgotten(said: bytes) -> None:
+    bench = Bench(make_member(config=STILL.with_wire(label=b"red")))
+    stream = bench.member.accept_stream(PEER, 0.0)
+    if said:
+        bench.member.receive_stream(stream, said, 0.0)
+    bench.member.stream_failed(stream, "reset by peer", 0.0)
+    assert bench.member.statistics().streams_open == 0
+    assert bench.member.stream_commands() == []
+    bench.run(100.0)
+
+
 # ---- connecting
 
 
@@ -414,7 +428,7 @@ def test_members_that_speak_different_protocols_join(pair: tuple[int, int]) -> N
 
 
 @pytest.mark.rule("5.4a", "5.4c", "14b", "14o")
-@pytest.mark.upstream("TestMemberlist_UserData")
+@pytest.mark.upstream("TestMemberlist_UserData", "TestTransport_Send")
 def test_user_messages_by_stream_arrive_and_empty_ones_do_not() -> None:
     wire = linked(*(make_member(name, (f"127.0.0.{i}", 7946), STILL) for i, name in enumerate("ab", start=1)))
     wire.events.clear()
