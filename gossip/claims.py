@@ -172,7 +172,7 @@ class Claims:
         record = self._roster.get(alive.node)
         if is_self and not bootstrap and (self.leaving or record is None):
             return False
-        if not self._makes_sense(alive):
+        if not _makes_sense(alive, self._policy):
             return False
         is_new, takeover = record is None, False
         if record is None:
@@ -182,7 +182,7 @@ class Claims:
         elif record.port != alive.port or normalise(record.addr) != normalise(alive.addr):
             if not self._allowed.permits(alive.addr):
                 return False
-            takeover = self._may_take_over(record, now)
+            takeover = _is_vacant(record, now, self._config.identity.dead_reclaim_time)
             if not takeover:
                 self._outbox.emit(NameConflict(record.member(), (unpack_host(alive.addr), alive.port)))
                 return False
@@ -197,30 +197,10 @@ class Claims:
         self._believe_alive(record, alive, now, done)
         return True
 
-    def _makes_sense(self, alive: Alive) -> bool:
-        if not alive.node or len(alive.addr) not in (4, 16) or not are_sane(alive.vsn):
-            return False
-        if self._policy.accepts_all:
-            return True
-        if alive.vsn is None or len(alive.vsn) < VERSIONS_BYTES:
-            return False
-        address = (unpack_host(alive.addr), alive.port)
-        vsn = alive.vsn[:VERSIONS_BYTES]
-        return (
-            self._policy.alive(Member(alive.node, address, alive.meta or b"", vsn, alive.incarnation, State.ALIVE, 0.0))
-            is None
-        )
-
     def _new_record(self, alive: Alive, now: float) -> Record | None:
         if self._roster.known >= self._config.identity.max_members or not self._allowed.permits(alive.addr):
             return None
         return self._own if alive.node == self._own.name else Record(alive.node, alive.addr, alive.port, now)
-
-    def _may_take_over(self, record: Record, now: float) -> bool:
-        """Whether another address may have this name: its owner left, is long dead, or is only remembered."""
-        if record.state is State.DEAD and record.listed:
-            return 0 < self._config.identity.dead_reclaim_time < now - record.changed_at
-        return not record.is_live
 
     def _hear_of_ourselves(self, record: Record, alive: Alive, now: float) -> None:
         if alive.incarnation < record.incarnation:
@@ -324,3 +304,25 @@ class Claims:
         self.refutations += 1
         alive = Alive(incarnation, record.name, record.addr, record.port, record.meta, record.vsn)
         self._gossiper.spread(encode(alive), record.name, now)
+
+
+def _is_vacant(record: Record, now: float, reclaim_time: float) -> bool:
+    """Whether another address may have this name: its owner left, is long dead, or is only remembered."""
+    if record.state is State.DEAD and record.listed:
+        return 0 < reclaim_time < now - record.changed_at
+    return not record.is_live
+
+
+def _makes_sense(alive: Alive, policy: Policy) -> bool:
+    """Whether a member can be like this, and the application takes it (§7, 8.2, 16 row 32)."""
+    if not alive.node or len(alive.addr) not in (4, 16) or not are_sane(alive.vsn):
+        return False
+    if policy.accepts_all:
+        return True
+    if alive.vsn is None or len(alive.vsn) < VERSIONS_BYTES:
+        return False
+    address = (unpack_host(alive.addr), alive.port)
+    vsn = alive.vsn[:VERSIONS_BYTES]
+    return (
+        policy.alive(Member(alive.node, address, alive.meta or b"", vsn, alive.incarnation, State.ALIVE, 0.0)) is None
+    )

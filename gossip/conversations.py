@@ -5,20 +5,17 @@ Rules kept here:
 * The connecting side writes the label and one body, and reads at most one reply; the accepting side reads one body,
   writes at most one reply and closes. The driver writes as soon as the connection stands.
 * The accepting side's state goes out as it was before the merge (§5.3).
-* Reading, merging and writing long views happen in turns (:mod:`gossip.jobs`); streams and their bytes are bounded.
+* Reading, merging and writing long views happen in turns (:mod:`gossip.jobs`).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from gossip.codec import encode
 from gossip.events import UserMessageReceived, UserStateReceived
 from gossip.messages import Ack, ErrorReply, Ping, PushPull, UserMessage
-from gossip.outbox import CloseStream, OpenStream, StreamId, WriteStream
-from gossip.streams import StreamFault, StreamReader, Want, encode_push_pull_in_turns, encode_user_stream
-from gossip.timers import Timer, TimerKind, Timers
+from gossip.streams import StreamFault, Want, encode_push_pull_in_turns, encode_user_stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -30,70 +27,42 @@ if TYPE_CHECKING:
     from gossip.members import Record, Roster
     from gossip.merger import Merger
     from gossip.messages import StreamMessage
-    from gossip.outbox import Outbox
+    from gossip.outbox import Outbox, StreamId
+    from gossip.stream_table import Stream, StreamTable
 
-MAX_INBOUND_STREAMS: Final = 512
-"""Accepted streams open at once; more are closed at once."""
-MAX_BUFFERED_BYTES: Final = 128 * 1024 * 1024
-"""Bytes that all streams together may hold unread; the stream that would exceed it is closed."""
 COMPRESS_TURN: Final = 8 * 1024
 """Bytes compressed in one turn."""
 
 
-@dataclass(slots=True, eq=False)
-class _Stream:
-    number: StreamId
-    address: Address
-    reader: StreamReader
-    inbound: bool
-    timer: Timer
-    finished: Callable[[str | None, float], None] | None = None
-    expects: Callable[[StreamMessage], bool] | None = None
-    join: bool = False
-    busy: bool = field(default=False)
-    merging: bool = field(default=False)
-
-
 class Conversations:
-    """All streams of a member."""
+    """What is said on the streams of a member. Which are open, and what bounds them, is the table's."""
 
     def __init__(
         self,
         config: PushPullConfig,
         own: Record,
         *,
+        table: StreamTable,
         roster: Roster,
         envelope: Envelope,
         outbox: Outbox,
-        timers: Timers,
         jobs: Jobs,
         allowed: AllowList,
         merger: Merger,
     ) -> None:
         self._config = config
         self._own = own
+        self._table = table
         self._roster = roster
         self._envelope = envelope
         self._outbox = outbox
-        self._timers = timers
         self._jobs = jobs
         self._allowed = allowed
         self._merger = merger
-        self._streams: dict[StreamId, _Stream] = {}
-        self._numbers = 0
-        self._inbound = 0
         self.user_state = b""
-        self.problems = 0
-        self.last_problem = ""
+        """What the application sends along with our view."""
         self.on_stream_ack: Callable[[int], None] = lambda seq_no: None
-
-    def __len__(self) -> int:
-        return len(self._streams)
-
-    @property
-    def inbound(self) -> int:
-        """Accepted streams that are open."""
-        return self._inbound
+        """Called with the number of a stream ping that was answered."""
 
     # ---- the side that connects
 
@@ -101,7 +70,9 @@ class Conversations:
         self, address: Address, join: bool, now: float, finished: Callable[[str | None, float], None]
     ) -> None:
         """Exchange views with ``address``. ``finished(reason, now)`` is called once; ``None`` says it worked."""
-        stream = self._open(address, now + self._config.timeout, lambda reply: isinstance(reply, PushPull), finished)
+        stream = self._table.open(
+            address, now + self._config.timeout, lambda reply: isinstance(reply, PushPull), finished
+        )
         stream.join = join
         self._jobs.run(self._write_state(stream, now), now)
 
@@ -112,115 +83,60 @@ class Conversations:
             if reason is None:
                 self.on_stream_ack(ping.seq_no)
 
-        stream = self._open(
+        stream = self._table.open(
             address, deadline, lambda reply: isinstance(reply, Ack) and reply.seq_no == ping.seq_no, finished
         )
-        self._write(stream, self._envelope.wrap_stream(encode(ping)))
+        self._table.write(stream, self._envelope.wrap_stream(encode(ping)))
 
     def send_user_message(
         self, address: Address, payload: bytes, now: float, finished: Callable[[str | None, float], None]
     ) -> None:
         """Send a user message reliably. It arrived, as far as one can tell, when the peer closes without an error."""
-        stream = self._open(address, now + self._config.timeout, None, finished)
-        self._write(stream, self._envelope.wrap_stream(encode_user_stream(payload)))
-
-    def _open(
-        self,
-        address: Address,
-        deadline: float,
-        expects: Callable[[StreamMessage], bool] | None,
-        finished: Callable[[str | None, float], None],
-    ) -> _Stream:
-        stream = self._add(address, deadline, inbound=False)
-        stream.expects = expects
-        stream.finished = finished
-        self._outbox.command(OpenStream(stream.number, address, deadline))
-        header = self._envelope.label_header()
-        if header:
-            self._write(stream, header)
-        return stream
+        stream = self._table.open(address, now + self._config.timeout, None, finished)
+        self._table.write(stream, self._envelope.wrap_stream(encode_user_stream(payload)))
 
     # ---- the side that accepts
 
     def accept(self, address: Address, now: float) -> StreamId:
         """A peer has connected. The number given back names the stream from here on; it may be closed at once."""
-        stream = self._add(address, now + self._config.timeout, inbound=True)
+        stream = self._table.accept(address, now + self._config.timeout)
         is_allowed = self._allowed.permits_host(address[0])
-        if self._inbound > MAX_INBOUND_STREAMS or not is_allowed:
-            self._note_problem(stream, "too many streams at once" if is_allowed else "not in an allowed network")
-            self._close(stream, None, now)
+        if self._table.is_full or not is_allowed:
+            self._table.note_problem(stream, "too many streams at once" if is_allowed else "not in an allowed network")
+            self._table.close(stream, None, now)
         return stream.number
 
     # ---- both
 
     def receive(self, number: StreamId, data: bytes, now: float) -> None:
         """Bytes of a stream, ``b""`` at its end. A stream that is closed already is ignored."""
-        stream = self._streams.get(number)
+        stream = self._table.get(number)
         if stream is None:
             return
         stream.reader.feed(data)
-        if sum(other.reader.buffered for other in self._streams.values()) > MAX_BUFFERED_BYTES:
+        if self._table.is_overfed:
             reason = "the streams together hold more unread bytes than allowed"
-            self._note_problem(stream, reason)
-            self._close(stream, reason, now)
+            self._table.note_problem(stream, reason)
+            self._table.close(stream, reason, now)
         elif not stream.busy:
             stream.busy = True
             self._jobs.run(self._read(stream, now), now)
 
-    def fail(self, number: StreamId, reason: str, now: float) -> None:
-        """The connection could not be made, or broke."""
-        stream = self._streams.get(number)
-        if stream is not None:
-            self._close(stream, reason, now, tell_driver=False)
-
-    def handle_deadline(self, number: int, now: float) -> None:
-        """A stream took too long."""
-        stream = self._streams.get(number)
-        if stream is not None:
-            self._close(stream, "no answer in time", now)
-
-    def _add(self, address: Address, deadline: float, *, inbound: bool) -> _Stream:
-        self._numbers += 1
-        timer = self._timers.schedule(deadline, TimerKind.STREAM_DEADLINE, self._numbers)
-        reader = StreamReader(self._envelope, labelled=inbound)
-        stream = _Stream(self._numbers, address, reader, inbound, timer)
-        self._streams[stream.number] = stream
-        self._inbound += inbound
-        return stream
-
-    def _close(self, stream: _Stream, reason: str | None, now: float, *, tell_driver: bool = True) -> None:
-        if self._streams.pop(stream.number, None) is None:
-            return
-        self._inbound -= stream.inbound
-        stream.timer.cancel()
-        if tell_driver:
-            self._outbox.command(CloseStream(stream.number))
-        if stream.finished is not None:
-            stream.finished(reason, now)
-
-    def _note_problem(self, stream: _Stream, reason: object) -> None:
-        self.problems += 1
-        self.last_problem = f"{stream.address[0]} port {stream.address[1]}: {reason}"
-
-    def _write(self, stream: _Stream, data: bytes) -> None:
-        self._outbox.command(WriteStream(stream.number, data))
-
     # ---- turns
 
-    def _write_state(self, stream: _Stream, now: float) -> Job:
+    def _write_state(self, stream: Stream, now: float) -> Job:
         """Send our view as it is at this moment."""
         nodes = [record.node_state() for record in self._roster.listed()]
         body = yield from _in_turns(encode_push_pull_in_turns(stream.join, nodes, self.user_state))
         data = yield from _in_turns(self._envelope.wrap_stream_in_turns(body, COMPRESS_TURN))
-        if stream.number in self._streams:
-            self._write(stream, data)
+        self._table.write(stream, data)
 
-    def _read(self, stream: _Stream, now: float) -> Job:
+    def _read(self, stream: Stream, now: float) -> Job:
         """Read on until a message is whole, data is lacking, or the stream makes no sense."""
         try:
             while (got := stream.reader.next_message()) is Want.TURN:
                 now = yield
-                if stream.number not in self._streams:
+                if stream not in self._table:
                     return
         except StreamFault as fault:
             self._refuse(stream, fault, now)
@@ -232,57 +148,57 @@ class Conversations:
         else:
             yield from self._take_reply(stream, got, now)
 
-    def _refuse(self, stream: _Stream, fault: StreamFault, now: float) -> None:
+    def _refuse(self, stream: Stream, fault: StreamFault, now: float) -> None:
         if not fault.quiet:
-            self._note_problem(stream, fault)
+            self._table.note_problem(stream, fault)
         if stream.inbound and fault.answer is not None:
-            self._write(stream, self._envelope.wrap_stream(encode(ErrorReply(fault.answer))))
-        self._close(stream, self._why_ended(stream, fault), now)
+            self._table.write(stream, self._envelope.wrap_stream(encode(ErrorReply(fault.answer))))
+        self._table.close(stream, self._why_ended(stream, fault), now)
 
-    def _why_ended(self, stream: _Stream, fault: StreamFault) -> str | None:
+    def _why_ended(self, stream: Stream, fault: StreamFault) -> str | None:
         """The end of the stream is all the answer that a user message gets; otherwise one was due."""
         if not fault.quiet:
             return str(fault)
         return None if stream.expects is None else "closed the connection without an answer: wrong label or key?"
 
-    def _serve(self, stream: _Stream, message: StreamMessage, now: float) -> Job:
+    def _serve(self, stream: Stream, message: StreamMessage, now: float) -> Job:
         if isinstance(message, PushPull):
             yield from self._serve_push_pull(stream, message, now)
         elif isinstance(message, Ping) and message.node in ("", self._own.name):
-            self._write(stream, self._envelope.wrap_stream(encode(Ack(message.seq_no))))
+            self._table.write(stream, self._envelope.wrap_stream(encode(Ack(message.seq_no))))
         elif isinstance(message, UserMessage):
             if message.payload:
                 self._outbox.emit(UserMessageReceived(message.payload, stream.address, reliable=True))
         else:
-            self._note_problem(stream, f"a {type(message).__name__} that is not for us")
-        self._close(stream, None, now)
+            self._table.note_problem(stream, f"a {type(message).__name__} that is not for us")
+        self._table.close(stream, None, now)
 
-    def _serve_push_pull(self, stream: _Stream, message: PushPull, now: float) -> Job:
-        if sum(other.merging for other in self._streams.values()) >= self._config.max_concurrent:
-            self._note_problem(stream, "too many push/pulls at once")
+    def _serve_push_pull(self, stream: Stream, message: PushPull, now: float) -> Job:
+        if self._table.merging >= self._config.max_concurrent:
+            self._table.note_problem(stream, "too many push/pulls at once")
             return
         stream.merging = True
         stream.join = message.join
         yield from self._write_state(stream, now)
         yield from self._merge(stream, message, now)
 
-    def _take_reply(self, stream: _Stream, message: StreamMessage, now: float) -> Job:
+    def _take_reply(self, stream: Stream, message: StreamMessage, now: float) -> Job:
         if isinstance(message, ErrorReply):
-            self._close(stream, f"the peer refused: {message.error}", now)
+            self._table.close(stream, f"the peer refused: {message.error}", now)
         elif stream.expects is None or not stream.expects(message):
             answered = f"the peer answered with {type(message).__name__}"
-            self._note_problem(stream, answered)
-            self._close(stream, answered, now)
+            self._table.note_problem(stream, answered)
+            self._table.close(stream, answered, now)
         elif isinstance(message, PushPull):
             reason = yield from self._merge(stream, message, now)
-            self._close(stream, reason, now)
+            self._table.close(stream, reason, now)
         else:
-            self._close(stream, None, now)
+            self._table.close(stream, None, now)
 
-    def _merge(self, stream: _Stream, message: PushPull, now: float) -> Generator[None, float, str | None]:
+    def _merge(self, stream: Stream, message: PushPull, now: float) -> Generator[None, float, str | None]:
         refusal = self._merger.objection(message, stream.join)
         if refusal is not None:
-            self._note_problem(stream, refusal)
+            self._table.note_problem(stream, refusal)
             return refusal
         yield from self._merger.merge(message.nodes, now)
         if message.user_state:

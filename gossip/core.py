@@ -225,7 +225,7 @@ class Membership(View):
 
     def stream_failed(self, stream: StreamId, reason: str, now: float) -> None:
         """The connection could not be made, or broke; ``reason`` is for a person."""
-        self._parts.conversations.fail(stream, reason, now)
+        self._parts.streams.fail(stream, reason, now)
 
     # ---- inputs: the clock
 

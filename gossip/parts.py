@@ -20,6 +20,7 @@ from gossip.prober import Prober
 from gossip.pushpull import PushPullSchedule
 from gossip.receiver import Receiver
 from gossip.reconnector import Reconnector
+from gossip.stream_table import StreamTable
 from gossip.timers import Timer, TimerKind, Timers
 
 if TYPE_CHECKING:
@@ -57,62 +58,30 @@ class Parts:
         self.outbox: Final = Outbox(envelope, self.roster, self.broadcasts, config.gossip.packet_budget)
         self.gossiper: Final = Gossiper(config.gossip, own, self.roster, self.broadcasts, self.outbox, self.timers, rng)
         self.claims: Final = Claims(
-            config,
-            own,
-            roster=self.roster,
-            gossiper=self.gossiper,
-            outbox=self.outbox,
-            timers=self.timers,
-            awareness=self.awareness,
-            allowed=allowed,
-            policy=policy,
-        )
+            config, own, roster=self.roster, gossiper=self.gossiper, outbox=self.outbox, timers=self.timers,
+            awareness=self.awareness, allowed=allowed, policy=policy,
+        )  # fmt: skip
+        self.streams: Final = StreamTable(envelope, self.outbox, self.timers)
         self.conversations: Final = Conversations(
-            config.push_pull,
-            own,
-            roster=self.roster,
-            envelope=envelope,
-            outbox=self.outbox,
-            timers=self.timers,
-            jobs=self.jobs,
-            allowed=allowed,
+            config.push_pull, own, table=self.streams, roster=self.roster, envelope=envelope, outbox=self.outbox,
+            jobs=self.jobs, allowed=allowed,
             merger=Merger(self.roster, self.claims, policy, config.identity.version_check),
-        )
+        )  # fmt: skip
         self.prober: Final = Prober(
-            config.probe,
-            own,
-            roster=self.roster,
-            outbox=self.outbox,
-            timers=self.timers,
-            awareness=self.awareness,
-            rng=rng,
-            suspect=self.claims.hear_suspect,
-            open_stream_ping=self.conversations.ping,
-        )
+            config.probe, own, roster=self.roster, outbox=self.outbox, timers=self.timers, awareness=self.awareness,
+            rng=rng, suspect=self.claims.hear_suspect, open_stream_ping=self.conversations.ping,
+        )  # fmt: skip
         self.push_pulls: Final = PushPullSchedule(
             config.push_pull, own, self.roster, self.conversations, self.timers, rng
         )
         self.reconnector: Final = Reconnector(
-            config,
-            own,
-            roster=self.roster,
-            claims=self.claims,
-            prober=self.prober,
-            conversations=self.conversations,
-            timers=self.timers,
-            rng=rng,
-        )
+            config, own, roster=self.roster, claims=self.claims, prober=self.prober,
+            conversations=self.conversations, timers=self.timers, rng=rng,
+        )  # fmt: skip
         self.receiver: Final = Receiver(
-            own,
-            envelope=envelope,
-            jobs=self.jobs,
-            allowed=allowed,
-            roster=self.roster,
-            claims=self.claims,
-            prober=self.prober,
-            reconnector=self.reconnector,
-            outbox=self.outbox,
-        )
+            own, envelope=envelope, jobs=self.jobs, allowed=allowed, roster=self.roster, claims=self.claims,
+            prober=self.prober, reconnector=self.reconnector, outbox=self.outbox,
+        )  # fmt: skip
         self.claims.on_death = self.reconnector.member_died
         self.prober.on_round_ended = self.reconnector.reap
         self.conversations.on_stream_ack = self.prober.hear_stream_ack
@@ -129,7 +98,7 @@ class Parts:
             TimerKind.SUSPICION: lambda timer, now: self.claims.expire(str(timer.subject), now),
             TimerKind.GOSSIP_TICK: lambda timer, now: self.gossiper.handle_tick(timer.at, now),
             TimerKind.PUSH_PULL_TICK: lambda timer, now: self.push_pulls.handle_tick(now),
-            TimerKind.STREAM_DEADLINE: lambda timer, now: self.conversations.handle_deadline(int(timer.subject), now),
+            TimerKind.STREAM_DEADLINE: lambda timer, now: self.streams.handle_deadline(int(timer.subject), now),
             TimerKind.RECONNECT: lambda timer, now: self.reconnector.handle_timer(str(timer.subject), now),
             TimerKind.SEEDS: lambda timer, now: self.reconnector.handle_seeds(now),
             TimerKind.WORK: lambda timer, now: self.jobs.take_turn(now),
