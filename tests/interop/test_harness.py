@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.interop.lan import namespaces, open_lan
-from tests.interop.peers import GO_VERSIONS, PORT, Mailbox, PeerError, open_peers
+from tests.interop.peers import GO_VERSIONS, open_peers
+from tests.interop.programs import PORT, Mailbox, PeerError
 
 if TYPE_CHECKING:
     from tests.interop.peers import Peers

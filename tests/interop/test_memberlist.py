@@ -32,10 +32,12 @@ from gossip import (
 )
 from gossip.codec import encode
 from gossip.messages import Suspect
-from tests.interop.peers import GO_VERSIONS, PORT, PeerError
+from tests.interop.peers import GO_VERSIONS
+from tests.interop.programs import PORT, PeerError
 
 if TYPE_CHECKING:
-    from tests.interop.peers import GoPeer, OurMember, Peers
+    from tests.interop.peers import Peers
+    from tests.interop.programs import GoPeer, OurMember
 
 pytestmark = pytest.mark.needs("go-peers")
 

@@ -14,13 +14,15 @@ import pytest
 import trio
 
 from tests.interop.lan import open_lan
-from tests.interop.peers import GO_VERSIONS, PORT
+from tests.interop.peers import GO_VERSIONS
+from tests.interop.programs import PORT
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from tests.interop.lan import Host
-    from tests.interop.peers import GoPeer, OurAgent, Peers
+    from tests.interop.peers import Peers
+    from tests.interop.programs import GoPeer, OurAgent
 
 PER_MILLE_LOST = 50
 SECONDS = 600 if os.environ.get("STARLING_HUNT") else 60

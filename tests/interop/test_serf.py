@@ -24,10 +24,11 @@ from gossip import (
 from gossip.codec import encode
 from gossip.messages import Suspect
 from gossip.serf import DELEGATE_VERSIONS, SerfSide, UserEvent, decode_tags_untrusted, encode_tags
-from tests.interop.peers import PORT, PeerError
+from tests.interop.programs import PORT, PeerError
 
 if TYPE_CHECKING:
-    from tests.interop.peers import OurAgent, OurMember, Peers, SerfAgent
+    from tests.interop.peers import Peers
+    from tests.interop.programs import OurAgent, OurMember, SerfAgent
 
 pytestmark = pytest.mark.needs("serf")
 
