@@ -56,5 +56,6 @@ def disagreement(
         highest = min((vsn[low_at + 1] for vsn in announced), default=255)
         for _, vsn in held:
             if not lowest <= vsn[current_at] <= highest:
-                return f"{subject} version {vsn[current_at]} is outside the range {lowest} to {highest} that all live members speak"
+                spoken = f"{lowest} to {highest} that all live members speak"
+                return f"{subject} version {vsn[current_at]} is outside the range {spoken}"
     return None
