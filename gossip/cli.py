@@ -147,15 +147,17 @@ lines_option: Final = click.option(
 def _converse(api: str, request: Request, within: float | None) -> Iterator[dict[str, Any]]:
     """An agent's reply lines, until it hangs up."""
     try:
+        line = encode_request(request)
+    except LocalError as reason:
+        raise click.UsageError(str(reason)) from None
+    try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(within)
             connection.connect(api)
-            connection.sendall(encode_request(request))
-            with connection.makefile("rb") as lines:
-                for line in lines:
-                    yield json.loads(line)
-    except LocalError as reason:
-        raise click.UsageError(str(reason)) from None
+            connection.sendall(line)
+            with connection.makefile("rb") as replies:
+                for reply in replies:
+                    yield json.loads(reply)
     except TimeoutError:
         raise Unavailable(f"the agent at {api} did not answer within {within:g} s") from None
     except OSError as exc:

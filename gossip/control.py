@@ -127,6 +127,8 @@ class Agent:
         self._feeds: list[Feed] = []
         self._all_read = trio.Event()
         self._left = trio.Event()
+        self._patience = trio.CancelScope()
+        """What is waited for under it ends when nobody is left to be told."""
 
     # ---- telling
 
@@ -190,6 +192,8 @@ class Agent:
         """Act upon the ring's events, for ever."""
         async for event in events:
             self._carry_out(self._reporter.hear(event, time.time(), trio.current_time()))
+            if self._reporter.leaving and not self._has_company():
+                self._patience.cancel()
 
     async def watch_problems(self) -> None:
         """Warn of what cannot be read, for ever."""
@@ -245,12 +249,15 @@ class Agent:
             await self._left.wait()
             return
         self._reporter.leaving = True
-        if self.serf is not None and len(self.ring.view.live_members()) > 1:
-            with trio.move_on_after(LEAVE_WITHIN):
+        if self.serf is not None and self._has_company():
+            with trio.move_on_after(LEAVE_WITHIN) as self._patience:
                 await self.ring.spread(self.serf.leave_intent())
-        with trio.move_on_after(LEAVE_WITHIN):
+        with trio.move_on_after(LEAVE_WITHIN) as self._patience:
             await self.ring.leave()
         self._left.set()
+
+    def _has_company(self) -> bool:
+        return any(member.name != self.settings.name for member in self.ring.view.live_members())
 
     async def obey_signals(self) -> None:
         """Leave at the first signal. Comes back at the second, which does not wait for the goodbye."""
