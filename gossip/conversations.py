@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from gossip.codec import encode
+from gossip.errors import LocalError
 from gossip.events import UserMessageReceived, UserStateReceived
 from gossip.messages import Ack, ErrorReply, Ping, PushPull, UserMessage
 from gossip.streams import StreamFault, Want, encode_push_pull_in_turns, encode_user_stream
@@ -91,9 +92,12 @@ class Conversations:
     def send_user_message(
         self, address: Address, payload: bytes, now: float, finished: Callable[[str | None, float], None]
     ) -> None:
-        """Send a user message reliably. It arrived, as far as one can tell, when the peer closes without an error."""
-        stream = self._table.open(address, now + self._config.timeout, None, finished)
-        self._table.write(stream, self._envelope.wrap_stream(encode_user_stream(payload)))
+        """Send a user message reliably. It arrived, as far as one can tell, when the peer closes without an error.
+
+        Raises :class:`LocalError` when it is longer than peers take, whatever compression and encryption make of it.
+        """
+        data = self._envelope.wrap_stream(encode_user_stream(payload))
+        self._table.write(self._table.open(address, now + self._config.timeout, None, finished), data)
 
     # ---- the side that accepts
 
@@ -125,11 +129,16 @@ class Conversations:
     # ---- turns
 
     def _write_state(self, stream: Stream, now: float) -> Job:
-        """Send our view as it is at this moment."""
+        """Send our view as it is at this moment, or close the stream when no peer would take as much."""
         nodes = [record.node_state() for record in self._roster.listed()]
-        body = yield from _in_turns(encode_push_pull_in_turns(stream.join, nodes, self.user_state))
-        data = yield from _in_turns(self._envelope.wrap_stream_in_turns(body, COMPRESS_TURN))
-        self._table.write(stream, data)
+        try:
+            body = yield from _in_turns(encode_push_pull_in_turns(stream.join, nodes, self.user_state))
+            data = yield from _in_turns(self._envelope.wrap_stream_in_turns(body, COMPRESS_TURN))
+        except LocalError as reason:
+            self._table.note_problem(stream, reason)
+            self._table.close(stream, str(reason), now)
+        else:
+            self._table.write(stream, data)
 
     def _read(self, stream: Stream, now: float) -> Job:
         """Read on until a message is whole, data is lacking, or the stream makes no sense."""

@@ -215,6 +215,8 @@ def test_the_name_of_a_member_that_left_may_be_taken_at_once(incarnation: int) -
     bench.tell(elsewhere("b", incarnation))
     assert [event.member for event in bench.take_events(MemberJoined)] == [known(bench)]
     assert (known(bench).address, known(bench).incarnation) == (OTHER, incarnation)
+    bench.tell(elsewhere("b", incarnation + 1))
+    assert known(bench).incarnation == incarnation + 1
 
 
 @pytest.mark.rule("8.2g")

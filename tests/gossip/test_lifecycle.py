@@ -517,6 +517,15 @@ def test_only_starting_again_brings_a_member_back() -> None:
     assert (member.local.state, member.local.incarnation) == (State.ALIVE, 11)
 
 
+@pytest.mark.rule("11.4e")
+def test_who_comes_back_overrules_what_it_was_accused_of_meanwhile() -> None:
+    bench = make_bench("b")
+    bench.member.leave(0.0)
+    bench.tell(dead("a", 7))
+    bench.member.start(1.0)
+    assert (bench.member.local.state, bench.member.local.incarnation) == (State.ALIVE, 8)
+
+
 @pytest.mark.rule("11.4b")
 def test_leaving_is_done_even_by_a_member_that_its_own_rules_keep_off_the_list() -> None:
     identity = replace(STILL.identity, allowed_networks=("127.0.0.8/29",))

@@ -13,6 +13,8 @@ from gossip import (
     GossipConfig,
     IdentityRules,
     JoinCompleted,
+    Keyring,
+    LocalError,
     Member,
     MemberJoined,
     MemberLeft,
@@ -30,6 +32,7 @@ from gossip import (
     profile,
 )
 from gossip.codec import encode
+from gossip.envelope import Envelope
 from gossip.merger import MERGE_TURN
 from gossip.messages import Ack, Alive, ErrorReply, NodeState, Ping, PushPull, Suspect
 from gossip.streams import encode_push_pull, encode_user_stream
@@ -102,6 +105,7 @@ def test_the_answer_is_the_view_before_the_merge_with_everybody_in_it(join: bool
 @pytest.mark.upstream("TestMemberList_MergeState")
 def test_a_view_is_merged_as_claims() -> None:
     bench = make_bench("b", "c", "d", "e", "f", config=PROBING)
+    bench.now = 2.5
     answer = bench.push_pull(
         [
             node_state(bench, "b", State.ALIVE, 2, b"meta"),
@@ -129,6 +133,8 @@ def test_a_view_is_merged_as_claims() -> None:
     assert [event.member.name for event in of_kind(bench.events, MemberLeft)] == ["e"]
     assert [(e.member.name, e.accuser) for e in of_kind(bench.events, MemberSuspected)] == [("c", "a"), ("d", "a")]
     assert {m.accuser for m in bench.queued() if isinstance(m, Suspect)} == {"a"}
+    changed = {member.name: member.changed_at for member in bench.member.members()}
+    assert changed == {"a": 0.0, "b": 0.0, "c": 2.5, "d": 2.5, "e": 2.5, "f": 0.0, "new": 2.5}
     found = bench.member.member("b")
     assert found is not None
     assert found.meta == b"meta"
@@ -464,6 +470,34 @@ def test_a_ping_on_a_stream_is_acked_without_payload_if_it_is_for_us(node: str, 
     bench.member.receive_stream(stream, encode(Ping(23, node)), 0.0)
     assert written(bench.member, stream) == (encode(Ack(23, None)) if answered else b"")
     assert bench.member.statistics().streams_open == 0
+
+
+MOST = 20 * 1024 * 1024
+
+
+def test_more_than_a_peer_takes_is_refused_when_sent_and_leaves_no_stream_open() -> None:
+    bench = Bench(make_member(config=STILL, keyring=Keyring([bytes(16)])))
+    for size in (MOST + 1, MOST):
+        with pytest.raises(LocalError, match="bytes"):
+            bench.member.send(DIALLED, bytes(size), 0.0, reliable=True)
+    assert bench.member.stream_commands() == []
+    assert bench.member.statistics().streams_open == 0
+
+
+def test_a_view_too_long_for_a_peer_is_not_sent_and_stops_nothing() -> None:
+    keyring = Keyring([bytes(16)])
+    bench = Bench(make_member(config=STILL, keyring=keyring))
+    bench.member.attach(user_state=bytes(MOST))
+    _, token = begin_join(bench)
+    assert outcome(bench)[0] == token
+    stream = bench.member.accept_stream(PEER, 0.0)
+    request = Envelope(STILL.wire, keyring, bytes).wrap_stream(
+        encode_push_pull(True, [node_state(bench, "b", State.ALIVE)], b"")
+    )
+    bench.member.receive_stream(stream, request, 0.0)
+    assert bench.state("b") is State.ALIVE
+    assert bench.member.statistics().streams_open == 0
+    assert bench.member.statistics().stream_problems == 2
 
 
 # ---- the schedule
