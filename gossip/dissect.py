@@ -84,8 +84,8 @@ def dissect(data: bytes, keyring: Keyring, label: bytes | None, stream: bool) ->
 def _dissect_packet_untrusted(body: bytes, envelope: Envelope, result: dict[str, Any]) -> None:
     if envelope.keyring.encrypts:
         try:
-            version, body = body[:1], envelope.keyring.open_untrusted(body, envelope.config.label)
-            result["layers"].append(f"encrypt v{version[0]}")
+            sealed, body = body, envelope.keyring.open_untrusted(body, envelope.config.label)
+            result["layers"].append(f"encrypt v{sealed[0]}")
         except BadPacket:
             if not is_plain_untrusted(body):
                 raise

@@ -134,8 +134,7 @@ class Walker:
             children = shape.children
             if shape.length_bytes:
                 start, stop = position + 1, stop + shape.length_bytes
-                if start + shape.length_bytes > size:
-                    break
+                # Cut off, it reads as a smaller number, and the value's end is beyond the buffer's all the same.
                 count = int.from_bytes(buffer[start : start + shape.length_bytes], "big")
                 if shape.per_item:
                     children = count * shape.per_item

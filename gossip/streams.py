@@ -102,6 +102,77 @@ _Step: TypeAlias = Generator[Want, None, StepT]
 _Parsing: TypeAlias = _Step[StreamMessage]
 
 
+class _Intake:
+    """The bytes that wait to be parsed: what came from the peer, later what was inside that.
+
+    What takes is a generator that yields what it lacks.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self.position = 0
+        self._buffer: bytes | bytearray = bytearray()
+        self._left = max_bytes
+        self._ended = False
+        self._on_wire = True
+
+    def __len__(self) -> int:
+        return len(self._buffer)
+
+    def feed(self, data: bytes) -> None:
+        if not data:
+            self._ended = True
+        elif isinstance(self._buffer, bytearray) and self._on_wire:
+            self._left -= len(data)
+            if self._left >= 0:
+                self._buffer += data
+
+    def switch(self, body: bytes | bytearray) -> None:
+        """Read on in what was inside; the wire has nothing more to say."""
+        self._buffer, self.position, self._on_wire = body, 0, False
+
+    def peek_type(self) -> _Step[int]:
+        """The next byte. A peer that closes instead of sending it is within its rights."""
+        yield from self._need(1, quiet=True)
+        return self._buffer[self.position]
+
+    def take_type(self) -> _Step[int]:
+        kind = yield from self.peek_type()
+        self.position += 1
+        return kind
+
+    def take(self, count: int) -> _Step[bytes]:
+        yield from self._need(count)
+        start, self.position = self.position, self.position + count
+        with memoryview(self._buffer) as view:
+            return bytes(view[start : self.position])
+
+    def find_map(self, max_bytes: int) -> _Step[memoryview]:
+        """The bytes of the next map, to be released before more are fed."""
+        walker = Walker(self.position, max_bytes)
+        while not walker.advance(self._buffer):
+            yield from self._more()
+        start, self.position = self.position, walker.position
+        return memoryview(self._buffer)[start : self.position]
+
+    def take_map(self, cls: type[MapT]) -> _Step[MapT]:
+        with (yield from self.find_map(MAX_MAP_BYTES)) as view:
+            return decode_map_untrusted(cls, view)
+
+    def _need(self, count: int, *, quiet: bool = False) -> _Step[None]:
+        while len(self._buffer) - self.position < count:
+            yield from self._more(quiet=quiet)
+
+    def _more(self, *, quiet: bool = False) -> _Step[None]:
+        """Ask for more bytes, when there can be any."""
+        if not self._on_wire:
+            raise BadPacket("the body ends too soon")
+        if self._left < 0:
+            raise StreamFault("more bytes than a stream may have")
+        if self._ended:
+            raise StreamFault("the stream ended too soon", quiet=quiet)
+        yield Want.DATA
+
+
 class StreamReader:
     """Reads the one body of a stream: feed bytes as they come, ask for the message after each.
 
@@ -115,13 +186,9 @@ class StreamReader:
         self._envelope = envelope
         self._labelled = labelled
         self._limits = limits
-        self._buffer: bytes | bytearray = bytearray()
-        self._position = 0
-        self._wire_left = limits.max_plain + 2 + MAX_LABEL_BYTES
-        self._kept = 0  # what parsed node states count as
+        self._intake = _Intake(limits.max_plain + 2 + MAX_LABEL_BYTES)
         self._inflater: Inflater | None = None
-        self._ended = False
-        self._on_wire = True  # the buffer is what came from the peer, not what was inside it
+        self._kept = 0  # bytes being worked on, and what parsed node states count as
         self._parsing = self._parse()
         self._fault: StreamFault | None = None
 
@@ -129,16 +196,11 @@ class StreamReader:
     def buffered(self) -> int:
         """Bytes held: received, decrypted or inflated and not handed out yet, node states at their charge."""
         inflating = self._inflater.produced if self._inflater is not None else 0
-        return len(self._buffer) + inflating + self._kept
+        return len(self._intake) + inflating + self._kept
 
     def feed(self, data: bytes) -> None:
         """Take bytes as they came, split anywhere; ``b""`` says that the peer will send no more."""
-        if not data:
-            self._ended = True
-            return
-        self._wire_left -= len(data)
-        if self._wire_left >= 0 and isinstance(self._buffer, bytearray) and self._on_wire:
-            self._buffer += data
+        self._intake.feed(data)
 
     def next_message(self) -> StreamMessage | Want:
         """The message once its body is whole, before that what is lacking; after it, always :attr:`Want.DATA`.
@@ -165,15 +227,15 @@ class StreamReader:
     def _parse(self) -> _Parsing:
         if self._labelled:
             yield from self._check_label()
-        kind = yield from self._take_type(quiet=True)
+        kind = yield from self._intake.take_type()
         if kind == MessageType.ENCRYPT:
             yield from self._decrypt()
-            kind = yield from self._take_type()
+            kind = yield from self._intake.take_type()
         elif self._envelope.keyring.encrypts and self._envelope.config.verify_incoming:
             raise _answered("the stream is not encrypted, and encryption is demanded here")
         if kind == MessageType.COMPRESS:
             yield from self._inflate()
-            kind = yield from self._take_type()
+            kind = yield from self._intake.take_type()
         body = self._bodies.get(kind)
         if body is None:
             raise BadPacket(f"a message of type {kind} has no place on a stream")
@@ -181,38 +243,40 @@ class StreamReader:
 
     def _check_label(self) -> _Step[None]:
         label = b""
-        yield from self._need(1, quiet=True)
-        if self._buffer[self._position] == MessageType.HAS_LABEL:
-            _, length = yield from self._take(2)
+        if (yield from self._intake.peek_type()) == MessageType.HAS_LABEL:
+            _, length = yield from self._intake.take(2)
             if not length:
                 raise BadPacket("malformed label header")
-            label = yield from self._take(length)
+            label = yield from self._intake.take(length)
             self.layers.append("label")
         self._envelope.check_label_untrusted(label)
 
     def _decrypt(self) -> _Step[None]:
         if not self._envelope.keyring.encrypts:
             raise _answered("the stream is encrypted, and there is no key here")
-        declared = yield from self._take(STREAM_HEADER_BYTES - 1)
+        declared = yield from self._intake.take(STREAM_HEADER_BYTES - 1)
         length = int.from_bytes(declared, "big")
         if length > self._limits.max_encrypted:
             raise _answered(f"{length} encrypted bytes are more than the {self._limits.max_encrypted} allowed")
-        payload = yield from self._take(length)
-        self._switch(b"")
+        payload = yield from self._intake.take(length)
+        self._intake.switch(b"")
+        self._kept = length
         header = bytes((MessageType.ENCRYPT,)) + declared
         try:
             body = yield from _in_turns(self._envelope.open_stream_untrusted(header, payload))
         except BadPacket as reason:
             raise _answered(str(reason)) from None
         self.layers.append(f"encrypt v{payload[0]}")
-        self._switch(body)
+        self._kept = 0
+        self._intake.switch(body)
 
     def _inflate(self) -> _Step[None]:
         try:
-            with (yield from self._find_map(self._limits.max_plain)) as view:
-                inflater = Inflater(decode_compressed_untrusted(view), self._limits.max_inflated)
-            self._switch(b"")
-            self._inflater = inflater
+            with (yield from self._intake.find_map(self._limits.max_plain)) as view:
+                buf = decode_compressed_untrusted(view)
+            self._intake.switch(b"")
+            self._kept = len(buf)
+            self._inflater = inflater = Inflater(buf, self._limits.max_inflated)
             while not inflater.step(INFLATE_TURN):
                 yield Want.TURN
             if not inflater.produced:
@@ -222,36 +286,37 @@ class StreamReader:
         except BadPacket as reason:
             raise _answered(str(reason)) from None
         self.layers.append("compress")
-        self._switch(inflater.take())
+        self._kept, self._inflater = 0, None
+        self._intake.switch(inflater.take())
 
     def _ping(self) -> _Parsing:
-        return (yield from self._take_map(Ping))
+        return (yield from self._intake.take_map(Ping))
 
     def _ack(self) -> _Parsing:
-        return (yield from self._take_map(Ack))
+        return (yield from self._intake.take_map(Ack))
 
     def _error(self) -> _Parsing:
-        return (yield from self._take_map(ErrorReply))
+        return (yield from self._intake.take_map(ErrorReply))
 
     def _user(self) -> _Parsing:
-        header = yield from self._take_map(UserMessageHeader)
+        header = yield from self._intake.take_map(UserMessageHeader)
         _check_range_untrusted("bytes of user message", header.length, self._limits.max_user_state)
-        return UserMessage((yield from self._take(header.length)))
+        return UserMessage((yield from self._intake.take(header.length)))
 
     def _push_pull(self) -> _Parsing:
-        header = yield from self._take_map(PushPullHeader)
+        header = yield from self._intake.take_map(PushPullHeader)
         _check_range_untrusted("node states", header.nodes, self._limits.max_nodes)
         _check_range_untrusted("bytes of user state", header.user_state_len, self._limits.max_user_state)
         nodes: list[NodeState] = []
         for index in range(header.nodes):
             if index and index % NODES_TURN == 0:
                 yield Want.TURN
-            start = self._position
-            nodes.append((yield from self._take_map(NodeState)))
-            self._kept += max(self._position - start, NODE_STATE_CHARGE)
+            start = self._intake.position
+            nodes.append((yield from self._intake.take_map(NodeState)))
+            self._kept += max(self._intake.position - start, NODE_STATE_CHARGE)
             if self._kept > self._limits.max_plain:
                 raise BadPacket(f"{header.nodes} node states are more than a stream may carry")
-        user_state = yield from self._take(header.user_state_len)
+        user_state = yield from self._intake.take(header.user_state_len)
         return PushPull(header.join, tuple(nodes), user_state)
 
     _bodies: ClassVar[dict[int, Callable[[StreamReader], _Parsing]]] = {
@@ -262,53 +327,11 @@ class StreamReader:
         MessageType.ERROR: _error,
     }
 
-    # The buffer.
-
-    def _switch(self, body: bytes | bytearray) -> None:
-        """Read on in what was inside; the wire has nothing more to say."""
-        self._buffer, self._position, self._on_wire, self._inflater = body, 0, False, None
-
     def _drop(self) -> None:
         """Keep nothing: the body was read, or cannot be."""
-        self._switch(b"")
+        self._intake.switch(b"")
+        self._inflater = None
         self._kept = 0
-
-    def _need(self, count: int, *, quiet: bool = False) -> _Step[None]:
-        while len(self._buffer) - self._position < count:
-            yield from self._more(quiet=quiet)
-
-    def _more(self, *, quiet: bool = False) -> _Step[None]:
-        """Ask for more bytes, when there can be any."""
-        if not self._on_wire:
-            raise BadPacket("the body ends too soon")
-        if self._wire_left < 0:
-            raise StreamFault(f"more than the {self._limits.max_plain} bytes allowed")
-        if self._ended:
-            raise StreamFault("the stream ended too soon", quiet=quiet)
-        yield Want.DATA
-
-    def _take(self, count: int) -> _Step[bytes]:
-        yield from self._need(count)
-        start, self._position = self._position, self._position + count
-        with memoryview(self._buffer) as view:
-            return bytes(view[start : self._position])
-
-    def _take_type(self, *, quiet: bool = False) -> _Step[int]:
-        yield from self._need(1, quiet=quiet)
-        self._position += 1
-        return self._buffer[self._position - 1]
-
-    def _find_map(self, max_bytes: int) -> _Step[memoryview]:
-        """The bytes of the next map, to be released before more are fed."""
-        walker = Walker(self._position, max_bytes)
-        while not walker.advance(self._buffer):
-            yield from self._more()
-        start, self._position = self._position, walker.position
-        return memoryview(self._buffer)[start : self._position]
-
-    def _take_map(self, cls: type[MapT]) -> _Step[MapT]:
-        with (yield from self._find_map(MAX_MAP_BYTES)) as view:
-            return decode_map_untrusted(cls, view)
 
 
 def _answered(reason: str) -> StreamFault:

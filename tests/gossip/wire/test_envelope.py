@@ -10,6 +10,7 @@ from gossip import codec
 from gossip.envelope import Envelope, WireConfig, split_label_untrusted
 from gossip.errors import BadPacket, ConfigError
 from gossip.keyring import Keyring
+from gossip.lzw import compress
 from gossip.messages import Ping, UserMessage
 from gossip.packets import read_packet_untrusted
 from gossip.turns import run_to_end
@@ -49,6 +50,13 @@ def test_a_packet_is_compressed_only_if_that_is_shorter(payload: bytes) -> None:
     body = codec.encode(UserMessage(payload))
     data = envelope(compression=True).wrap_packet(body, crc=False)
     assert data == body or len(data) < len(body)
+
+
+@pytest.mark.rule("4.3b")
+def test_what_compression_does_not_shorten_is_sent_as_it_is() -> None:
+    bodies = (b"\x08" + bytes(range(varied)) + b"a" * repeated for varied in range(60) for repeated in range(100))
+    body = next(body for body in bodies if len(codec.encode_compressed(compress(body))) == len(body))
+    assert envelope(compression=True).wrap_packet(body, crc=False) == body
 
 
 @pytest.mark.rule("6.4a", "6.4b")
@@ -124,6 +132,7 @@ def test_a_damaged_checksum_is_refused(at: int, flip: int) -> None:
 @pytest.mark.rule("6.2b")
 @pytest.mark.parametrize("data", [b"\x0c", b"\x0c\x00\x00\x00"])
 def test_too_short_a_checksum_is_a_message_of_an_unknown_type(data: bytes) -> None:
+    assert envelope().unwrap_packet_untrusted(b"\x0c" + bytes(4)) == b""
     body = envelope().unwrap_packet_untrusted(data)
     assert body == data
     with pytest.raises(BadPacket, match="type 12"):

@@ -24,6 +24,7 @@ from gossip.messages import (
 )
 from gossip.packets import INFLATE_TURN
 from gossip.streams import (
+    DEFAULT_LIMITS,
     MAX_MAP_BYTES,
     MAX_STREAM_NODES,
     MAX_USER_STATE,
@@ -297,7 +298,7 @@ def test_a_stream_that_never_ends_is_cut_off() -> None:
     for _ in range(9):
         assert read(target, bytes(11_000)) is Want.DATA
         assert target.buffered <= 100_300
-    assert "100000 bytes" in str(fault_of(target, bytes(11_000)))
+    assert "more bytes" in str(fault_of(target, bytes(11_000)))
     assert target.buffered == 0
 
 
@@ -367,7 +368,7 @@ def test_what_is_held_while_inflating_is_counted() -> None:
     layers = envelope(compression=True)
     target = reader(layers)
     target.feed(layers.wrap_stream(encode_user_stream(bytes(100_000))))
-    held = []
+    held = [target.buffered]
     while target.next_message() is Want.TURN:
         held.append(target.buffered)
     assert held == sorted(held)
@@ -375,11 +376,37 @@ def test_what_is_held_while_inflating_is_counted() -> None:
     assert target.buffered == 0
 
 
+def test_what_is_held_while_decrypting_is_counted() -> None:
+    layers = envelope(KEY)
+    whole = layers.wrap_stream(encode_user_stream(bytes(3 * DECRYPT_TURN)))
+    target = reader(layers)
+    target.feed(whole)
+    while target.next_message() is Want.TURN:
+        assert target.buffered >= 3 * DECRYPT_TURN
+    assert target.buffered == 0
+
+
 def test_what_peers_would_refuse_is_not_written() -> None:
     with pytest.raises(LocalError, match="user state"):
         encode_push_pull(False, [], bytes(MAX_USER_STATE + 1))
+    largest = bytes(MAX_ENCRYPTED - 29)
+    assert len(envelope(KEY).wrap_stream(largest)) == 5 + MAX_ENCRYPTED
     with pytest.raises(LocalError, match="encrypted bytes"):
-        envelope(KEY).wrap_stream(bytes(MAX_ENCRYPTED - 28))
+        envelope(KEY).wrap_stream(largest + b"x")
+
+
+@pytest.mark.rule("5.2d", "5.2g", "5.3b", "5.4b")
+def test_the_limits_are_those_of_the_protocol() -> None:
+    assert (
+        StreamLimits(
+            max_nodes=1_048_576,
+            max_user_state=20_971_520,
+            max_encrypted=20_971_520,
+            max_inflated=41_943_040,
+            max_plain=41_943_040,
+        )
+        == DEFAULT_LIMITS
+    )
 
 
 @given(st.binary(max_size=120), st.sampled_from([(), (KEY,)]), st.booleans())
