@@ -119,9 +119,7 @@ class Conversations:
             return
         stream.reader.feed(data)
         if self._table.is_overfed:
-            reason = "the streams together hold more unread bytes than allowed"
-            self._table.note_problem(stream, reason)
-            self._table.close(stream, reason, now)
+            self._end_overfed(stream, now)
         elif not stream.busy:
             stream.busy = True
             self._jobs.run(self._read(stream, now), now)
@@ -144,6 +142,9 @@ class Conversations:
         """Read on until a message is whole, data is lacking, or the stream makes no sense."""
         try:
             while (got := stream.reader.next_message()) is Want.TURN:
+                if self._table.is_overfed:  # bytes also grow without new ones: they are inflated
+                    self._end_overfed(stream, now)
+                    return
                 now = yield
                 if stream not in self._table:
                     return
@@ -156,6 +157,11 @@ class Conversations:
             yield from self._serve(stream, got, now)
         else:
             yield from self._take_reply(stream, got, now)
+
+    def _end_overfed(self, stream: Stream, now: float) -> None:
+        reason = "the streams together hold more unread bytes than allowed"
+        self._table.note_problem(stream, reason)
+        self._table.close(stream, reason, now)
 
     def _refuse(self, stream: Stream, fault: StreamFault, now: float) -> None:
         if not fault.quiet:

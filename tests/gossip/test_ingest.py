@@ -19,7 +19,7 @@ from gossip import (
 from gossip.envelope import Envelope, WireConfig
 from gossip.messages import Ack, Alive, ErrorReply, Ping, Suspect
 from gossip.packets import read_packet_untrusted
-from gossip.streams import StreamReader
+from gossip.streams import StreamReader, encode_user_stream
 from gossip.turns import run_to_end
 from tests.gossip.helpers import VSN, Wire, events_of, make_member, of_type
 from tests.vectors import NONCE, Fields, Vector, name_of, nilable, vectors
@@ -216,3 +216,21 @@ def test_a_suspect_is_probed_with_the_accusation_in_the_bytes_that_memberlist_se
         sent = [data for data, address in member.datagrams_to_send() if address == STRANGER]
     expected = codec.make_compound([codec.encode(replace(ping, seq_no=1)), codec.encode(accusation)])
     assert sent == [layers.wrap_packet(expected, crc=True)]
+
+
+def test_many_small_streams_that_inflate_at_once_are_bounded_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is within its own limit, and no byte arrives while they grow."""
+    monkeypatch.setattr("gossip.stream_table.MAX_BUFFERED_BYTES", 1_000_000)
+    member = make_member("node-a", started_at=None)
+    layers = Envelope(WireConfig(compression=True), Keyring(), lambda length: NONCE[:length])
+    bomb = layers.wrap_stream(encode_user_stream(bytes(200_000)))
+    assert len(bomb) * 20 < 100_000
+    for _ in range(20):
+        member.receive_stream(member.accept_stream(STRANGER, 1.0), bomb, 1.0)
+    while member.next_timer() <= 1.0:
+        member.handle_timer(1.0)
+    delivered = len(delivered_to(member))
+    assert 1 <= delivered < 20
+    assert member.statistics().stream_problems == 20 - delivered
+    assert "more unread bytes than allowed" in member.statistics().last_stream_problem
+    assert member.statistics().streams_open == 0
