@@ -178,7 +178,7 @@ def test_a_message_longer_than_the_budget_is_one_datagram_all_the_same() -> None
     assert [said.messages for said in bench.said] == [(UserMessage(b"x" * 20_000),)]
 
 
-@pytest.mark.rule("4.1f", "10.2d")
+@pytest.mark.rule("4.1f")
 @pytest.mark.parametrize("label", [b"", b"label"])
 @pytest.mark.parametrize("key", [None, bytes(16)])
 def test_no_packet_is_made_longer_than_its_budget(label: bytes, key: bytes | None) -> None:
@@ -215,7 +215,18 @@ def test_no_more_than_255_parts_are_sent_together() -> None:
     assert len(set(heard)) == 700
 
 
-@pytest.mark.rule("10.2c", "10.2d", "14c")
+@pytest.mark.rule("10.2d")
+def test_what_does_not_fit_now_goes_later_and_whole() -> None:
+    bench = make_bench()
+    messages = [bytes((number,)) * 900 for number in range(3)]
+    for message in messages:
+        bench.member.broadcast(message, 0.0)
+    for seq_no in range(3):
+        bench.tell(Ping(seq_no, "a"))
+    assert sorted(message.payload for message in bench.messages(UserMessage)) == messages
+
+
+@pytest.mark.rule("10.2c", "14c")
 def test_user_messages_have_a_share_of_each_packet() -> None:
     def first_with_user_message(share: float) -> int:
         bench = make_bench(config=replace(STILL, gossip=GossipTickConfig(interval=0.0, user_share=share)))

@@ -138,6 +138,8 @@ def test_the_deadline_is_stretched_by_the_score_and_the_direct_wait_is_not(score
     bench.run(said.at + score + 1.01)
     assert bench.state("b") is State.SUSPECT
     assert bench.score() == score
+    (suspected,) = bench.take_events(MemberSuspected)
+    assert suspected.expires_at - suspected.member.changed_at == pytest.approx(4.0)
 
 
 @pytest.mark.rule("9.2b", "4.1a")

@@ -35,6 +35,7 @@ from gossip.codec import encode
 from gossip.envelope import Envelope
 from gossip.merger import MERGE_TURN
 from gossip.messages import Ack, Alive, ErrorReply, NodeState, Ping, PushPull, Suspect
+from gossip.stream_table import MAX_INBOUND_STREAMS
 from gossip.streams import encode_push_pull, encode_user_stream
 from gossip.versions import disagreement
 from tests.gossip.bench import (
@@ -193,6 +194,16 @@ def test_a_stream_carries_one_request_and_is_closed_by_the_answering_side() -> N
     first = commands[0]
     assert isinstance(first, WriteStream)
     assert first.data == encode(Ack(3))
+
+
+def test_open_streams_are_bounded_and_those_that_ended_do_not_count() -> None:
+    bench = make_bench()
+    for _ in range(MAX_INBOUND_STREAMS + 1):
+        stream = bench.member.accept_stream(PEER, 0.0)
+        bench.member.receive_stream(stream, encode(Ping(3, "a")), 0.0)
+        assert written(bench.member, stream) == encode(Ack(3))
+    streams = [bench.member.accept_stream(PEER, 0.0) for _ in range(MAX_INBOUND_STREAMS + 2)]
+    assert bench.member.stream_commands() == [CloseStream(stream) for stream in streams[MAX_INBOUND_STREAMS:]]
 
 
 @pytest.mark.rule("5.1c")
