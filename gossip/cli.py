@@ -154,7 +154,8 @@ def _converse(api: str, request: Request, within: float | None) -> Iterator[dict
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(within)
             connection.connect(api)
-            connection.sendall(line)
+            with suppress(BrokenPipeError):  # an agent that is full says so and hangs up, without hearing us out
+                connection.sendall(line)
             with connection.makefile("rb") as replies:
                 for reply in replies:
                     yield json.loads(reply)

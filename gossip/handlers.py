@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from gossip.addresses import Address
-    from gossip.control import Agent
+    from gossip.control.agent import Agent
     from gossip.driver import Ring
 
 MEMBERS_PER_ITEM: Final = 200

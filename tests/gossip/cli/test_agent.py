@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from gossip import metallb_key
-from gossip.control import MAX_UNREAD_NOTICES
+from gossip.control.agent import MAX_UNREAD_NOTICES
 from tests.gossip.cli.helpers import (
     FIRST_KEY,
     SECOND_KEY,
@@ -283,7 +283,7 @@ async def test_a_port_in_use(peers: Peers, tmp_path: Path) -> None:
     assert done.err == (
         f"Error: cannot listen on {target(ann)}: the port is in use; stop what holds it, or bind another port\n"
     )
-    assert await trio.Path(tmp_path).iterdir() == []
+    assert list(await trio.Path(tmp_path).iterdir()) == []
     assert (await ask(ann, "ping", "ann")).code == 0
 
 
