@@ -7,7 +7,7 @@ Rules kept here:
 * A claim that makes no sense (no name, an address of 3 bytes, a version range no member has) is ignored (§16 rows
   7, 32).
 * Whoever is held dead, left or suspect and shows itself at too low an incarnation is told, so that it can refute
-  (§16 row 2).
+  (§16 row 2). Whoever accuses at too low an incarnation is told of the refutation it has missed (watch.md §4).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from gossip.addresses import normalise, unpack_host
 from gossip.codec import encode
 from gossip.events import MemberFailed, MemberJoined, MemberLeft, MemberSuspected, MemberUpdated, NameConflict
 from gossip.members import Member, Record
-from gossip.messages import MAX_INCARNATION, Alive, Dead, NodeState, State, Suspect
+from gossip.messages import MAX_INCARNATION, Alive, Dead, NodeState, PacketMessage, State, Suspect
 from gossip.precedence import Ruling, judge_accusation, judge_alive, refuting_incarnation
 from gossip.suspicion import Suspicion, expected_confirmations, suspicion_timeout
 from gossip.timers import TimerKind, Timers
@@ -106,13 +106,14 @@ class Claims:
             alive = replace(alive, port=self._own.port)
         self._accept_alive(alive, now, source, bootstrap=False, done=None)
 
-    def hear_suspect(self, suspect: Suspect, now: float) -> None:
-        """Somebody, perhaps our own prober, accuses a member (§8.3)."""
+    def hear_suspect(self, suspect: Suspect, now: float, source: Address | None = None) -> None:
+        """Somebody, perhaps our own prober, accuses a member (§8.3). ``source`` as for :meth:`hear_alive`."""
         record = self._roster.get(suspect.node)
         if record is None:
             return
         ruling = self._judge(State.SUSPECT, suspect.incarnation, record)
         if ruling is Ruling.IS_STALE or ruling is Ruling.IS_FORGED:
+            self._reject_accusation(record, ruling, now, source)
             return
         if ruling is Ruling.WINS:
             if record is self._own:
@@ -122,14 +123,18 @@ class Claims:
             record.incarnation = suspect.incarnation
             record.become(State.SUSPECT, now)
             self._start_suspicion(record, suspect.accuser, now)
-        elif ruling is Ruling.CONFIRMS and record.suspicion is not None and record.suspicion.confirm(suspect.accuser):
-            self._gossiper.spread(encode(suspect), record.name, now)
+        elif ruling is Ruling.CONFIRMS and record.suspicion is not None:
+            if suspect.incarnation > record.accused:
+                record.suspicion.started_at = now  # it has refuted in between, and we missed it
+            if record.suspicion.confirm(suspect.accuser):
+                self._gossiper.spread(encode(suspect), record.name, now)
             self._arm_suspicion(record, now)
         record.accused = max(record.accused, suspect.incarnation)
 
-    def hear_dead(self, dead: Dead, now: float) -> None:
-        """Somebody holds a member for dead, or it says itself that it left (§8.4)."""
-        self._accept_dead(dead, now, None)
+    def hear_dead(self, dead: Dead, now: float, source: Address | None = None) -> None:
+        """Somebody holds a member for dead, or it says itself that it left (§8.4). ``source`` as for
+        :meth:`hear_alive`."""
+        self._accept_dead(dead, now, None, source)
 
     def merge(self, state: NodeState, now: float) -> None:
         """One member's state from a push/pull: a dead one is only suspected here, never declared dead directly
@@ -148,19 +153,19 @@ class Claims:
         if record is not None and record.state is State.SUSPECT:
             self.hear_dead(Dead(record.incarnation, name, self._own.name), now)
 
-    def tell_accused(self, record: Record, address: Address, now: float) -> None:
-        """Send a member the accusation we hold against it, at most once a second, so that it can refute."""
+    def tell(self, record: Record, address: Address, now: float) -> None:
+        """Send to ``address`` what we hold of a member, at most once a second: to itself, so that it can refute, or
+        to whoever has missed that it did."""
         if record.answered_at is not None and now - record.answered_at < ANSWER_STALE_INTERVAL:
             return
         accused = max(record.incarnation, record.accused)
-        if record.state is State.SUSPECT:
-            self._outbox.send(Suspect(accused, record.name, self._own.name), address, record)
-        elif record.state is State.DEAD:
-            self._outbox.send(Dead(accused, record.name, self._own.name), address, record)
-        elif record.state is State.LEFT:
-            self._outbox.send(Dead(accused, record.name, record.name), address, record)
-        else:
-            return
+        held: dict[State, PacketMessage] = {
+            State.ALIVE: Alive(record.incarnation, record.name, record.addr, record.port, record.meta, record.vsn),
+            State.SUSPECT: Suspect(accused, record.name, self._own.name),
+            State.DEAD: Dead(accused, record.name, self._own.name),
+            State.LEFT: Dead(accused, record.name, record.name),
+        }
+        self._outbox.send(held[record.state], address, record if address == record.address else None)
         record.answered_at = now
 
     # ---- alive
@@ -213,7 +218,7 @@ class Claims:
         if ruling is Ruling.IS_FORGED:
             self.forgeries_ignored += 1
         elif record.state is not State.ALIVE and (source is None or source == record.address):
-            self.tell_accused(record, record.address, now)
+            self.tell(record, record.address, now)
 
     def _believe_alive(self, record: Record, alive: Alive, now: float, done: Callable[[], None] | None) -> None:
         if record.suspicion is not None:
@@ -245,12 +250,19 @@ class Claims:
             self.forgeries_ignored += 1
         return ruling
 
-    def _accept_dead(self, dead: Dead, now: float, done: Callable[[], None] | None) -> None:
+    def _reject_accusation(self, record: Record, ruling: Ruling, now: float, source: Address | None) -> None:
+        if ruling is Ruling.IS_STALE and record.state is State.ALIVE and source is not None:
+            self.tell(record, source, now)
+
+    def _accept_dead(
+        self, dead: Dead, now: float, done: Callable[[], None] | None, source: Address | None = None
+    ) -> None:
         record = self._roster.get(dead.node)
         if record is None:
             return
         ruling = self._judge(State.DEAD, dead.incarnation, record)
         if ruling is Ruling.IS_STALE or ruling is Ruling.IS_FORGED:
+            self._reject_accusation(record, ruling, now, source)
             return
         if ruling is Ruling.WINS:
             if record is self._own and not self.leaving:

@@ -66,8 +66,8 @@ class Receiver:
             Ack: lambda message, source, now: self._prober.hear_ack(message, now),
             Nack: lambda message, source, now: self._prober.hear_nack(message),
             Alive: lambda message, source, now: self._claims.hear_alive(message, now, source),
-            Suspect: lambda message, source, now: self._claims.hear_suspect(message, now),
-            Dead: lambda message, source, now: self._claims.hear_dead(message, now),
+            Suspect: lambda message, source, now: self._claims.hear_suspect(message, now, source),
+            Dead: lambda message, source, now: self._claims.hear_dead(message, now, source),
             UserMessage: self._hear_user_message,
         }
 
@@ -119,7 +119,7 @@ class Receiver:
         self._outbox.send(Ack(ping.seq_no, self.ack_payload), answer_to)
         pinger = self._roster.get(ping.source_node) if ping.source_node else None
         if pinger is not None and pinger.state is State.DEAD and pinger.address == answer_to:
-            self._claims.tell_accused(pinger, answer_to, now)
+            self._claims.tell(pinger, answer_to, now)
 
     def _hear_user_message(self, message: UserMessage, source: Address, now: float) -> None:
         self._outbox.emit(UserMessageReceived(message.payload, source, reliable=False))

@@ -167,7 +167,7 @@ class Reconnector:
 
     def _found(self, record: Record, now: float) -> None:
         if record.state is State.DEAD:
-            self._claims.tell_accused(record, record.address, now)
+            self._claims.tell(record, record.address, now)
             self._exchange(record.address, now)
 
     def _seed_found(self, seed: Address) -> Callable[[float], None]:
