@@ -60,12 +60,21 @@ def _missing_ipv6() -> str | None:
     return None
 
 
+def _missing_other_python() -> str | None:
+    python = os.environ.get("STARLING_OTHER_PYTHON")
+    if not python:
+        return "STARLING_OTHER_PYTHON is not set; ./run test makes one where Python 3.13 is installed"
+    tried = subprocess.run([python, "-c", "import msgpack, cryptography"], capture_output=True, check=False)
+    return f"{python} lacks the packages of requirements.lock" if tried.returncode else None
+
+
 # Capability -> what is missing, or None. Asked once a run, and only for what a selected test needs.
 CAPABILITIES: dict[str, Callable[[], str | None]] = {
     "serf": functools.cache(_missing_serf),
     "go-peers": functools.cache(_missing_go_peers),
     "netns": functools.cache(_missing_netns),
     "ipv6": functools.cache(_missing_ipv6),
+    "other-python": functools.cache(_missing_other_python),
 }
 NOT_FAST = frozenset({"serf", "go-peers", "netns"})
 

@@ -1,0 +1,1 @@
+"""The simulator: the shipped cores in virtual time."""
