@@ -13,13 +13,13 @@ Rules kept here:
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from gossip.addresses import normalise, unpack_host
 from gossip.codec import encode
 from gossip.events import MemberFailed, MemberJoined, MemberLeft, MemberSuspected, MemberUpdated, NameConflict
 from gossip.members import Member, Record
-from gossip.messages import MAX_INCARNATION, Alive, Dead, NodeState, PacketMessage, State, Suspect
+from gossip.messages import MAX_INCARNATION, Alive, Dead, NodeState, State, Suspect
 from gossip.precedence import Ruling, judge_accusation, judge_alive, refuting_incarnation
 from gossip.suspicion import Suspicion, expected_confirmations, suspicion_timeout
 from gossip.timers import TimerKind, Timers
@@ -29,15 +29,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gossip.addresses import Address, AllowList
+    from gossip.answers import Answers
     from gossip.awareness import Awareness
     from gossip.config import GossipConfig
     from gossip.gossiper import Gossiper
     from gossip.members import Roster
     from gossip.outbox import Outbox
     from gossip.policy import Policy
-
-ANSWER_STALE_INTERVAL: Final = 1.0
-"""Seconds between two answers to stale claims about one member."""
 
 
 class Claims:
@@ -51,6 +49,7 @@ class Claims:
         roster: Roster,
         gossiper: Gossiper,
         outbox: Outbox,
+        answers: Answers,
         timers: Timers,
         awareness: Awareness,
         allowed: AllowList,
@@ -61,6 +60,7 @@ class Claims:
         self._roster = roster
         self._gossiper = gossiper
         self._outbox = outbox
+        self._answers = answers
         self._timers = timers
         self._awareness = awareness
         self._allowed = allowed
@@ -153,21 +153,6 @@ class Claims:
         if record is not None and record.state is State.SUSPECT:
             self.hear_dead(Dead(record.incarnation, name, self._own.name), now)
 
-    def tell(self, record: Record, address: Address, now: float) -> None:
-        """Send to ``address`` what we hold of a member, at most once a second: to itself, so that it can refute, or
-        to whoever has missed that it did."""
-        if record.answered_at is not None and now - record.answered_at < ANSWER_STALE_INTERVAL:
-            return
-        accused = max(record.incarnation, record.accused)
-        held: dict[State, PacketMessage] = {
-            State.ALIVE: Alive(record.incarnation, record.name, record.addr, record.port, record.meta, record.vsn),
-            State.SUSPECT: Suspect(accused, record.name, self._own.name),
-            State.DEAD: Dead(accused, record.name, self._own.name),
-            State.LEFT: Dead(accused, record.name, record.name),
-        }
-        self._outbox.send(held[record.state], address, record if address == record.address else None)
-        record.answered_at = now
-
     # ---- alive
 
     def _accept_alive(
@@ -218,7 +203,7 @@ class Claims:
         if ruling is Ruling.IS_FORGED:
             self.forgeries_ignored += 1
         elif record.state is not State.ALIVE and (source is None or source == record.address):
-            self.tell(record, record.address, now)
+            self._answers.tell(record, record.address, now)
 
     def _believe_alive(self, record: Record, alive: Alive, now: float, done: Callable[[], None] | None) -> None:
         if record.suspicion is not None:
@@ -252,7 +237,7 @@ class Claims:
 
     def _reject_accusation(self, record: Record, ruling: Ruling, now: float, source: Address | None) -> None:
         if ruling is Ruling.IS_STALE and record.state is State.ALIVE and source is not None:
-            self.tell(record, source, now)
+            self._answers.tell(record, source, now)
 
     def _accept_dead(
         self, dead: Dead, now: float, done: Callable[[], None] | None, source: Address | None = None

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from gossip.addresses import AllowList
+from gossip.answers import Answers
 from gossip.awareness import Awareness
 from gossip.broadcasts import Broadcasts, retransmit_limit
 from gossip.claims import Claims
@@ -57,9 +58,10 @@ class Parts:
         )
         self.outbox: Final = Outbox(envelope, self.roster, self.broadcasts, config.gossip.packet_budget)
         self.gossiper: Final = Gossiper(config.gossip, own, self.roster, self.broadcasts, self.outbox, self.timers, rng)
+        answers = Answers(own, self.outbox)
         self.claims: Final = Claims(
-            config, own, roster=self.roster, gossiper=self.gossiper, outbox=self.outbox, timers=self.timers,
-            awareness=self.awareness, allowed=allowed, policy=policy,
+            config, own, roster=self.roster, gossiper=self.gossiper, outbox=self.outbox, answers=answers,
+            timers=self.timers, awareness=self.awareness, allowed=allowed, policy=policy,
         )  # fmt: skip
         self.streams: Final = StreamTable(envelope, self.outbox, self.timers)
         self.conversations: Final = Conversations(
@@ -75,12 +77,12 @@ class Parts:
             config.push_pull, own, self.roster, self.conversations, self.timers, rng
         )
         self.reconnector: Final = Reconnector(
-            config, own, roster=self.roster, claims=self.claims, prober=self.prober,
+            config, own, roster=self.roster, answers=answers, prober=self.prober,
             conversations=self.conversations, timers=self.timers, rng=rng,
         )  # fmt: skip
         self.receiver: Final = Receiver(
             own, envelope=envelope, jobs=self.jobs, allowed=allowed, roster=self.roster, claims=self.claims,
-            prober=self.prober, reconnector=self.reconnector, outbox=self.outbox,
+            answers=answers, prober=self.prober, reconnector=self.reconnector, outbox=self.outbox,
         )  # fmt: skip
         self.claims.on_death = self.reconnector.member_died
         self.prober.on_round_ended = self.reconnector.reap

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gossip.addresses import Address, AllowList
+    from gossip.answers import Answers
     from gossip.claims import Claims
     from gossip.envelope import Envelope
     from gossip.jobs import Job, Jobs
@@ -42,6 +43,7 @@ class Receiver:
         allowed: AllowList,
         roster: Roster,
         claims: Claims,
+        answers: Answers,
         prober: Prober,
         reconnector: Reconnector,
         outbox: Outbox,
@@ -52,6 +54,7 @@ class Receiver:
         self._allowed = allowed
         self._roster = roster
         self._claims = claims
+        self._answers = answers
         self._prober = prober
         self._reconnector = reconnector
         self._outbox = outbox
@@ -119,7 +122,7 @@ class Receiver:
         self._outbox.send(Ack(ping.seq_no, self.ack_payload), answer_to)
         pinger = self._roster.get(ping.source_node) if ping.source_node else None
         if pinger is not None and pinger.state is State.DEAD and pinger.address == answer_to:
-            self._claims.tell(pinger, answer_to, now)
+            self._answers.tell(pinger, answer_to, now)
 
     def _hear_user_message(self, message: UserMessage, source: Address, now: float) -> None:
         self._outbox.emit(UserMessageReceived(message.payload, source, reliable=False))

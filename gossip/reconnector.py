@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from random import Random
 
     from gossip.addresses import Address
-    from gossip.claims import Claims
+    from gossip.answers import Answers
     from gossip.config import GossipConfig
     from gossip.conversations import Conversations
     from gossip.members import Record, Roster
@@ -63,7 +63,7 @@ class Reconnector:
         own: Record,
         *,
         roster: Roster,
-        claims: Claims,
+        answers: Answers,
         prober: Prober,
         conversations: Conversations,
         timers: Timers,
@@ -73,7 +73,7 @@ class Reconnector:
         self._to_the_dead_time = config.gossip.to_the_dead_time
         self._own = own
         self._roster = roster
-        self._claims = claims
+        self._answers = answers
         self._prober = prober
         self._conversations = conversations
         self._timers = timers
@@ -167,7 +167,7 @@ class Reconnector:
 
     def _found(self, record: Record, now: float) -> None:
         if record.state is State.DEAD:
-            self._claims.tell(record, record.address, now)
+            self._answers.tell(record, record.address, now)
             self._exchange(record.address, now)
 
     def _seed_found(self, seed: Address) -> Callable[[float], None]:
