@@ -42,7 +42,7 @@ from gossip.config import PROFILES, profile
 from gossip.dissect import dissect
 from gossip.errors import LocalError
 from gossip.keyring import Keyring, metallb_key
-from gossip.notices import SCHEMA, Notice, format_address, harmless, render_json, render_line
+from gossip.notices import SCHEMA, Notice, format_address, harmless, plain_items, render_json, render_line
 from gossip.requests import (
     EXIT_NO,
     EXIT_UNAVAILABLE,
@@ -361,7 +361,7 @@ def info(api: str, as_json: bool) -> None:
     _, result = _ask(api, ShowInfo())
     shown = {**result, **result["statistics"]}
     del shown["statistics"]
-    _print(result, as_json, (f"{key.replace('_', ' ')}: {value}" for key, value in shown.items()))
+    _print(result, as_json, (f"{label}: {value}" for label, value in plain_items(shown)))
 
 
 @ring.command()
@@ -493,7 +493,7 @@ def _change_keys(action: str, summary: str) -> None:
     @json_option
     def change(key: bytes, api: str, as_json: bool) -> None:
         _, result = _ask(api, ChangeKeys(action, key))
-        _print(result, as_json, [f"{result['keys']} keys"])
+        _print(result, as_json, [f"keys: {result['keys']}"])
 
 
 _change_keys("install", "Decrypt with this key too.")

@@ -29,7 +29,7 @@ from gossip.events import (
 from gossip.serf import decode_tags_untrusted, has_tags
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from gossip.addresses import Address
     from gossip.members import Member
@@ -79,11 +79,7 @@ class Notice:
         """The same for a person: time (UTC), event, member, address, evidence."""
         at = datetime.fromtimestamp(self.at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         address = "" if self.address is None else format_address(self.address)
-        evidence = ", ".join(
-            f"{key.replace('_', ' ')} {_plain(key, value)}"
-            for key, value in (self.evidence or {}).items()
-            if value not in (None, "")
-        )
+        evidence = ", ".join(f"{label} {value}" for label, value in plain_items(self.evidence or {}))
         return harmless(f"{at}  {self.event:<10}  {self.member or '-':<12}  {address:<21}  {evidence}").rstrip()
 
 
@@ -217,12 +213,21 @@ def format_address(address: Address) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _plain(key: str, value: object) -> str:
-    """A value of the evidence for a person: payloads as text where they are text, nothing at length."""
+def plain_items(values: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+    """Names and values for a person: nothing empty, nothing at length, payloads as text where they are text."""
+    for key, value in values.items():
+        if value is None or value == "":
+            continue
+        text = _plain_payload(str(value)) if key == "payload" else _plain(value)
+        yield key.replace("_", " "), text if len(text) <= MAX_LINE_VALUE else f"{text[:MAX_LINE_VALUE]}…"
+
+
+def _plain(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    text = str(value)
-    if key == "payload":
-        decoded = bytes.fromhex(text).decode("utf-8", "replace")
-        text = repr(decoded) if decoded.isprintable() and "\ufffd" not in decoded else text
-    return text if len(text) <= MAX_LINE_VALUE else f"{text[:MAX_LINE_VALUE]}…"
+    return str(value)
+
+
+def _plain_payload(shown: str) -> str:
+    decoded = bytes.fromhex(shown).decode("utf-8", "replace")
+    return repr(decoded) if decoded.isprintable() and "\ufffd" not in decoded else shown

@@ -215,7 +215,7 @@ async def test_a_key_is_changed_on_every_agent_in_turn(peers: Peers, tmp_path: P
 async def test_a_key_is_read_from_the_standard_input(peers: Peers, tmp_path: Path) -> None:
     ann = await peers.ours("ann", "--key-file", key_file(tmp_path, FIRST_KEY))
     done = await ring("keys", "install", "-", "--api", ann.api, stdin=f"{key_text(SECOND_KEY)}\n".encode())
-    assert (done.code, done.out) == (0, "2 keys\n")
+    assert (done.code, done.out) == (0, "keys: 2\n")
     shown = await ring("keys", "list", "--api", ann.api)
     assert shown.out == f"{key_text(FIRST_KEY)}\n{key_text(SECOND_KEY)}\n"
 
