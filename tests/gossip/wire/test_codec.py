@@ -18,7 +18,7 @@ from gossip.messages import (
     Suspect,
     UserMessage,
 )
-from gossip.packing import MAX_ITEMS, MAX_NESTING, WALK_ABOVE
+from gossip.packing import MAX_ITEMS, MAX_NESTING, WALK_ABOVE, pack
 from tests.gossip.wire.strategies import node_states, packet_messages, signed
 
 
@@ -76,6 +76,12 @@ def test_what_the_wire_cannot_carry_is_a_local_mistake(message: PacketMessage) -
         codec.encode(message)
 
 
+@pytest.mark.parametrize("value", [2**63, -(2**63) - 1])
+def test_a_signed_field_has_64_bits(value: int) -> None:
+    with pytest.raises(LocalError):
+        codec.encode_fragment(PushPullHeader(value, 0, False))
+
+
 @pytest.mark.rule("4.4e")
 @pytest.mark.upstream("TestHandleCommand")
 @pytest.mark.parametrize("data", [b"", *(bytes((kind,)) + b"\x80" for kind in (6, 7, 9, 10, 12, 13, 14, 99, 244, 255))])
@@ -103,6 +109,17 @@ def test_types_without_a_place_in_a_packet_are_refused(data: bytes) -> None:
 def test_values_of_the_wrong_kind_are_refused(cls: type, data: bytes) -> None:
     with pytest.raises(BadPacket):
         codec.decode_map_untrusted(cls, data)
+
+
+@pytest.mark.parametrize(
+    "absent",
+    [PushPullHeader(0, 0, False), IndirectPing(0, b"", 0, "", False), Alive(0, "", b"", 0, None, None)],
+    ids=lambda message: type(message).__name__,
+)
+def test_nil_stands_for_zero_in_every_kind_of_field(absent: PushPullHeader | IndirectPing | Alive) -> None:
+    keys = [pack(key) for key in codec.wire_fields(absent)]
+    data = bytes((0x80 | len(keys),)) + b"".join(key + b"\xc0" for key in keys)
+    assert codec.decode_map_untrusted(type(absent), data) == absent
 
 
 @pytest.mark.parametrize("value", [b"\x92\x81\x05\x06\x81\x90\xc0", b"\xd6\xff\x00\x00\x00\x01", b"\xc7\x02\x05ab"])
