@@ -11,10 +11,9 @@ import ipaddress
 from typing import TYPE_CHECKING, Final
 
 from gossip.addresses import pack_host, parse_join_target
-from gossip.core import MAX_NAME_BYTES
 from gossip.errors import LocalError
 from gossip.keyring import KEY_BYTES
-from gossip.messages import MAX_LABEL_BYTES, MAX_META_BYTES
+from gossip.messages import MAX_LABEL_BYTES, MAX_META_BYTES, MAX_NAME_BYTES
 from gossip.serf import encode_tags
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from gossip.addresses import normalise, unpack_host
 from gossip.codec import encode
 from gossip.events import MemberFailed, MemberJoined, MemberLeft, MemberSuspected, MemberUpdated, NameConflict
 from gossip.members import Member, Record
-from gossip.messages import MAX_INCARNATION, Alive, Dead, NodeState, State, Suspect
+from gossip.messages import MAX_INCARNATION, MAX_META_BYTES, MAX_NAME_BYTES, Alive, Dead, NodeState, State, Suspect
 from gossip.precedence import Ruling, judge_accusation, judge_alive, refuting_incarnation
 from gossip.suspicion import Suspicion, expected_confirmations, suspicion_timeout
 from gossip.timers import TimerKind, Timers
@@ -312,7 +312,9 @@ def _is_vacant(record: Record, now: float, reclaim_time: float) -> bool:
 
 def _makes_sense(alive: Alive, policy: Policy) -> bool:
     """Whether a member can be like this, and the application takes it (§7, 8.2, 16 row 32)."""
-    if not alive.node or len(alive.addr) not in (4, 16) or not are_sane(alive.vsn):
+    if not 0 < len(alive.node) <= MAX_NAME_BYTES or len(alive.meta or b"") > MAX_META_BYTES:
+        return False
+    if len(alive.addr) not in (4, 16) or not are_sane(alive.vsn):
         return False
     if policy.accepts_all:
         return True

@@ -20,7 +20,7 @@ from gossip.errors import LocalError
 from gossip.events import BroadcastSpread, JoinCompleted, StreamMessageSent
 from gossip.keyring import Keyring
 from gossip.members import Record
-from gossip.messages import MAX_META_BYTES, UserMessage
+from gossip.messages import MAX_META_BYTES, MAX_NAME_BYTES, UserMessage
 from gossip.parts import Parts
 from gossip.policy import ACCEPT_ALL, Policy
 from gossip.versions import own_versions
@@ -39,8 +39,6 @@ MAX_DATAGRAM_PAYLOAD: Final = 60_000
 """Largest user message sent as one datagram; longer ones need a stream."""
 MAX_STREAM_PAYLOAD: Final = 20 * 1024 * 1024
 """Largest user message that peers take from a stream (memberlist-protocol.md §5.4)."""
-MAX_NAME_BYTES: Final = 255
-"""Longest name we give ourselves."""
 
 
 class Membership(View):

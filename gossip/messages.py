@@ -47,6 +47,8 @@ class State(IntEnum):
 
 MAX_META_BYTES: Final = 512
 """Metadata a member may carry (§3.2)."""
+MAX_NAME_BYTES: Final = 255
+"""Longest name of a member. memberlist sets no limit; no host name is longer."""
 MAX_LABEL_BYTES: Final = 255
 """The label's length is one byte on the wire (§6.4)."""
 MAX_INCARNATION: Final = 2**32 - 1

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 MAX_INBOUND_STREAMS: Final = 512
 """Accepted streams open at once; more are closed at once."""
-MAX_BUFFERED_BYTES: Final = 128 * 1024 * 1024
+MAX_BUFFERED_BYTES: Final = 64 * 1024 * 1024
 """Bytes that all streams together may hold unread; the stream that would exceed it is closed."""
 
 

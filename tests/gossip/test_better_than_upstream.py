@@ -490,10 +490,21 @@ def test_row_23_an_endless_plain_stream_is_cut_off() -> None:
     assert fed <= MAX_PLAIN_STREAM + 2 * len(chunk)
 
 
-@pytest.mark.parametrize("message", [alive(1, ""), alive(1, addr=b"abc"), alive(1, addr=b""), alive(1, addr=bytes(17))])
+@pytest.mark.parametrize(
+    "message",
+    [
+        alive(1, ""),
+        alive(1, "n" * 256),
+        alive(1, meta=bytes(513)),
+        alive(1, addr=b"abc"),
+        alive(1, addr=b""),
+        alive(1, addr=bytes(17)),
+    ],
+    ids=["no name", "long name", "long metadata", "3 bytes", "0 bytes", "17 bytes"],
+)
 def test_row_32_a_member_without_a_name_or_with_an_impossible_address_is_refused(message: Alive) -> None:
     member = quiet_member()
     tell(member, message)
-    state = NodeState(message.node, message.addr, 7946, None, 1, int(State.ALIVE), VSN)
+    state = NodeState(message.node, message.addr, 7946, message.meta, 1, int(State.ALIVE), VSN)
     push_pull_into(member, [state, NodeState("fine", PEER_ADDR, 7946, None, 1, int(State.ALIVE), VSN)])
     assert [other.name for other in member.members()] == ["a", "fine"]
