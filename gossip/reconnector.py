@@ -13,6 +13,7 @@ Rules kept here (design.md §4, memberlist-protocol.md §11.6, §16 row 1):
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
@@ -46,12 +47,13 @@ def is_watcher(own_name: str, subject: str, live: list[str], watchers: int) -> b
 
     Every member with the same view agrees. Ties cannot be: names are unique.
     """
+    own_rank = _rank(own_name, subject)
+    return sum(_rank(name, subject) < own_rank for name in live if name != own_name) < watchers
 
-    def rank(name: str) -> bytes:
-        return sha256(f"{name}\0{subject}".encode(errors="surrogateescape")).digest()
 
-    own_rank = rank(own_name)
-    return sum(rank(name) < own_rank for name in live if name != own_name) < watchers
+@lru_cache(maxsize=16_384)
+def _rank(watcher: str, subject: str) -> bytes:
+    return sha256(f"{watcher}\0{subject}".encode(errors="surrogateescape")).digest()
 
 
 class Reconnector:
