@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 COMPOUND_ENTRY_BYTES: Final = 2
 """Each part of a compound costs its two-byte length (§4.2)."""
 MAX_QUEUED_USER_MESSAGES: Final = 4096
-"""User messages held for spreading at once; the oldest are dropped beyond it."""
+"""User messages held for spreading at once; beyond it those sent most are dropped, then the shortest and oldest."""
 
 
 def retransmit_limit(mult: int, n: int) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gossip.broadcasts import MAX_QUEUED_USER_MESSAGES
 from gossip.messages import State
 from gossip.timers import Timer, TimerKind, Timers
 
@@ -49,8 +50,9 @@ class Gossiper:
         self._arm(now)
 
     def spread_user(self, message: bytes, now: float, done: Callable[[], None] | None = None) -> None:
-        """Queue an encoded user message."""
+        """Queue an encoded user message; of too many, those sent most go."""
         self._broadcasts.user.queue(message, None, done)
+        self._broadcasts.user.prune(MAX_QUEUED_USER_MESSAGES)
         self._arm(now)
 
     def handle_tick(self, at: float, now: float) -> None:

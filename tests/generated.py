@@ -9,6 +9,7 @@ from tests.tree import ROOT
 
 # Page, from the root of the tree -> the module that renders it.
 PAGES: dict[str, str] = {
+    "docs/conformance.md": "tests.conformance.generate",
     "docs/reference/commands.md": "tests.starling.generate_commands",
     "docs/reference/profiles.md": "tests.gossip.generate_profiles",
 }

@@ -138,3 +138,13 @@ def linked(*members: Membership) -> Wire:
 def of_type(events: list[Event], kind: type[EventT]) -> Iterator[EventT]:
     """The events of one kind."""
     return (event for event in events if isinstance(event, kind))
+
+
+def live_names(member: Membership) -> list[str]:
+    """Whom a member holds for alive or suspect."""
+    return [other.name for other in member.live_members()]
+
+
+def views(wire: Wire) -> list[list[str]]:
+    """The same of every member on the wire."""
+    return [live_names(member) for member in wire.members]

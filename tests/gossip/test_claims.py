@@ -46,7 +46,6 @@ def known(bench: Bench, name: str = "b") -> Member:
 
 
 @pytest.mark.rule("8.1a", "11.1f", "14e")
-@pytest.mark.upstream("TestMemberList_CreateShutdown")
 def test_a_member_first_joins_its_own_list_at_incarnation_1() -> None:
     bench = Bench(make_member("a", config=STILL, meta=b"m"))
     (joined,) = bench.take_events(MemberJoined)

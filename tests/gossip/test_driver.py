@@ -142,6 +142,7 @@ async def test_a_member_on_both_families_talks_to_one_that_has_only_ipv4() -> No
         assert await ann.ping("bea") > 0
 
 
+@pytest.mark.rule("11.2d")
 async def test_a_host_is_joined_by_name() -> None:
     async with member("ann", "127.0.0.1") as ann, member("bea") as bea:
         report = await bea.join([f"localhost:{ann.view.local.address[1]}"])
@@ -149,12 +150,14 @@ async def test_a_host_is_joined_by_name() -> None:
         assert states(bea) == {"ann": State.ALIVE, "bea": State.ALIVE}
 
 
+@pytest.mark.rule("11.2b", "11.2d")
 async def test_without_a_port_a_target_has_ours() -> None:
     addresses, failed = await resolve(["127.0.0.1", "::1", "127.0.0.1", "web/[::1]:9"], 7777)
     assert addresses == [("127.0.0.1", 7777), ("::1", 7777), ("::1", 9)]
     assert failed == []
 
 
+@pytest.mark.rule("11.2e")
 async def test_who_could_not_be_joined_is_told_with_the_reason() -> None:
     host, port = await nobody()
     async with member("ann") as ann, member("bea") as bea:
@@ -178,6 +181,7 @@ async def test_a_reliable_message_that_nobody_takes_is_an_error() -> None:
             await ann.send("bea", b"x")
 
 
+@pytest.mark.upstream("TestMemberlist_FailedRemote")
 async def test_what_the_network_here_refuses_to_send_is_not_the_end() -> None:
     async with member("ann") as ann:
         with pytest.raises(RemoteError, match="no answer to a ping"):
@@ -330,6 +334,7 @@ def open_files() -> int:
     return len(os.listdir("/proc/self/fd"))
 
 
+@pytest.mark.upstream("TestMemberList_CreateShutdown", "TestTransport_TcpListenBackoff")
 async def test_leaving_the_context_leaves_no_task_and_no_socket() -> None:
     before, tasks = open_files(), trio.lowlevel.current_statistics().tasks_living
     async with member("ann") as ann:
@@ -410,6 +415,7 @@ async def test_what_no_member_can_have_is_refused_and_nothing_stays_open(name: s
     assert open_files() == before
 
 
+@pytest.mark.rule("11.1c")
 async def test_a_free_port_is_free_for_datagrams_and_streams_alike(monkeypatch: pytest.MonkeyPatch) -> None:
     """A port that the system gives for streams may be taken for datagrams; then another is tried."""
     host = fresh_address()
@@ -427,6 +433,8 @@ async def test_a_free_port_is_free_for_datagrams_and_streams_alike(monkeypatch: 
             assert ann.view.local.address[1] not in {0, taken}
 
 
+@pytest.mark.rule("11.1d", "11.1e")
+@pytest.mark.upstream("TestAdvertiseAddr")
 async def test_a_wildcard_advertises_what_a_route_leads_from(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sockets, "WILDCARDS", {bytes(4): (("127.0.0.1", socket.AF_INET),)})
     async with member("ann", "0.0.0.0") as ann:
@@ -472,6 +480,8 @@ async def test_a_peer_that_resets_is_forgotten() -> None:
                 await ann.ping("ann")
 
 
+@pytest.mark.rule("11.1j")
+@pytest.mark.upstream("TestTransport_TcpListenBackoff")
 async def test_accepting_goes_on_when_the_system_refuses_for_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
     refusals = [OSError(errno.EMFILE, "Too many open files"), OSError(errno.ENOTCONN, "not connected")]
     accept = trio.SocketListener.accept

@@ -1,0 +1,81 @@
+"""Whatever a peer or a user can make grow has a limit, and the limit holds."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from gossip import BroadcastSpread, IdentityRules, LocalError, PingTimedOut, ReconnectConfig, State
+from gossip.broadcasts import MAX_QUEUED_USER_MESSAGES
+from gossip.core import MAX_DATAGRAM_PAYLOAD, MAX_STREAM_PAYLOAD
+from gossip.messages import Alive, IndirectPing, Nack, Ping
+from gossip.prober import MAX_OUTSTANDING_PINGS
+from tests.gossip.bench import OWN, PROBING, STILL, dead, make_bench, node_state, packed
+from tests.gossip.helpers import VSN
+
+PEER = ("127.0.0.9", 7946)
+
+
+def test_strangers_beyond_the_limit_are_ignored_and_known_members_are_not() -> None:
+    bench = make_bench("b", "c", config=replace(STILL, identity=IdentityRules(max_members=3)))
+    bench.add("d")
+    bench.push_pull([node_state(bench, "e", State.ALIVE), node_state(bench, "b", State.ALIVE, 2)])
+    assert [(other.name, other.incarnation) for other in bench.member.members()] == [("a", 1), ("b", 2), ("c", 1)]
+    bench.member.forget("b")
+    assert bench.state("b") is State.ALIVE
+    bench.tell(dead("b", 2))
+    bench.member.forget("b")
+    bench.add("d")
+    assert [other.name for other in bench.member.members()] == ["a", "c", "d"]
+
+
+def test_pings_in_flight_are_bounded_and_the_rest_is_refused() -> None:
+    bench = make_bench()
+    for seq_no in range(MAX_OUTSTANDING_PINGS + 5):
+        bench.tell(IndirectPing(seq_no, packed(("127.0.0.77", 0)), 7946, "x", True, packed(PEER), 7946, "r"))
+    assert len(bench.messages(Ping)) == MAX_OUTSTANDING_PINGS
+    token = bench.member.ping(("127.0.0.78", 7946), 0.0)
+    assert [event.token for event in bench.take_events(PingTimedOut)] == [token]
+    bench.run(1.0)
+    assert len(bench.messages(Nack)) == MAX_OUTSTANDING_PINGS
+    bench.member.ping(("127.0.0.78", 7946), 1.0)
+    bench.settle()
+    assert len(bench.messages(Ping)) == MAX_OUTSTANDING_PINGS + 1
+
+
+def test_user_messages_that_wait_are_bounded_and_those_dropped_are_done_with() -> None:
+    bench = make_bench()
+    tokens = [bench.member.broadcast(b"message", 0.0) for _ in range(MAX_QUEUED_USER_MESSAGES + 3)]
+    assert [event.token for event in bench.take_events(BroadcastSpread)] == tokens[:3]
+    assert bench.member.statistics().queued_user_messages == MAX_QUEUED_USER_MESSAGES
+
+
+@pytest.mark.parametrize(("reliable", "limit"), [(False, MAX_DATAGRAM_PAYLOAD), (True, MAX_STREAM_PAYLOAD)])
+def test_a_user_message_too_long_for_its_way_is_refused(reliable: bool, limit: int) -> None:
+    bench = make_bench()
+    with pytest.raises(LocalError, match=f"at most {limit}"):
+        bench.member.send(PEER, bytes(limit + 1), 0.0, reliable=reliable)
+    with pytest.raises(LocalError, match="no member is called"):
+        bench.member.send("nobody", b"", 0.0)
+    assert (bench.member.datagrams_to_send(), bench.member.stream_commands()) == ([], [])
+    bench.member.send(PEER, bytes(limit), 0.0, reliable=reliable)
+    assert bench.member.datagrams_to_send() or bench.member.stream_commands()
+
+
+def test_what_the_application_sends_along_is_bounded() -> None:
+    bench = make_bench()
+    for too_much in ({"user_state": bytes(MAX_STREAM_PAYLOAD + 1)}, {"ack_payload": bytes(513)}):
+        with pytest.raises(LocalError):
+            bench.member.attach(**too_much)
+
+
+def test_of_too_many_dead_the_longest_dead_are_forgotten() -> None:
+    config = replace(PROBING, reconnect=ReconnectConfig(max_remembered=3))
+    bench = make_bench("b", config=config)
+    for number in range(6):
+        address = bytes((127, 0, 3, number))
+        bench.tell(Alive(1, f"n{number}", address, OWN[1], None, VSN), dead(f"n{number}"))
+        bench.run(bench.now + 1.0)
+    bench.run(60.0)
+    assert [other.name for other in bench.member.members()] == ["a", "b", "n3", "n4", "n5"]
