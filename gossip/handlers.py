@@ -82,7 +82,7 @@ async def _follow_notices(agent: Agent, request: FollowNotices, replies: Replies
 
 
 async def _join(agent: Agent, request: Join, replies: Replies) -> Json:
-    report = await agent.ring.join(request.targets)
+    report = await agent.join(request.targets)
     return {
         "joined": [format_address(address) for address in report.joined],
         "refused": [{"target": target, "reason": printable(reason)} for target, reason in report.refused],

@@ -20,14 +20,16 @@ from gossip.reporter import Reporter
 from gossip.serf import SerfSide, UserEvent, decode_untrusted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from gossip.addresses import Address
     from gossip.config import GossipConfig
-    from gossip.driver import Ring, Subscription
+    from gossip.driver import JoinReport, Ring, Subscription
     from gossip.handlers import Replies
     from gossip.reporter import Report
 
+SETTLE_WITHIN: Final = 1.0
+"""Seconds that a goodbye waits for a join under way: whoever is told of us just now must hear it too."""
 LEAVE_WITHIN: Final = 5.0
 """Seconds that the intent to leave, and then the goodbye, may take to spread."""
 FLUSH_WITHIN: Final = 1.0
@@ -99,7 +101,9 @@ class Agent:
         self._reporter = Reporter(settings.name, self.serf)
         self._feeds: list[Feed] = []
         self._all_read = trio.Event()
-        self._left = trio.Event()
+        self._left: trio.Event | None = None
+        self._joins = 0
+        self._settled = trio.Event()
         self._patience = trio.CancelScope()
         """What is waited for under it ends when nobody is left to be told."""
 
@@ -201,12 +205,21 @@ class Agent:
 
     # ---- coming and going
 
+    async def join(self, targets: Sequence[str], *, as_seeds: bool = False) -> JoinReport:
+        """As :meth:`gossip.driver.Ring.join`."""
+        self._joins += 1
+        try:
+            return await self.ring.join(targets, as_seeds=as_seeds)
+        finally:
+            self._joins -= 1
+            self._settled.set()
+
     async def find_seeds(self) -> None:
         """Join the seeds; as long as none answers, try again."""
         said, delay = "", SEED_RETRY_MIN
         while True:
             try:
-                report = await self.ring.join(self.settings.seeds, as_seeds=True)
+                report = await self.join(self.settings.seeds, as_seeds=True)
             except RemoteError as reason:
                 trouble, done = f"{reason}; trying again", False
             else:
@@ -222,9 +235,14 @@ class Agent:
 
     async def leave(self) -> None:
         """Say goodbye, and wait until it has spread or takes too long. Called twice it is said once."""
-        if self._reporter.leaving:
+        if self._left is not None:
             await self._left.wait()
             return
+        self._left = trio.Event()
+        with trio.move_on_after(SETTLE_WITHIN):
+            while self._joins:
+                self._settled = trio.Event()
+                await self._settled.wait()
         self._reporter.leaving = True
         if self.serf is not None and self._has_company():
             with trio.move_on_after(LEAVE_WITHIN) as self._patience:

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
     from tests.interop.peers import Peers
 
+pytestmark = pytest.mark.slow  # each starts processes, and all of them together take half a minute
+
 KEYS = {"schema", "at", "event", "member", "address", "port", "evidence"}
 
 

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from tests.interop.programs import OurAgent
 
 
+pytestmark = pytest.mark.slow  # each starts processes, and all of them together take half a minute
+
+
 async def a_pair(peers: Peers, *options: str) -> tuple[OurAgent, OurAgent]:
     ann = await peers.ours("ann", *options)
     bea = await peers.ours("bea", *options, "--join", target(ann))

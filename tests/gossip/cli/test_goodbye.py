@@ -1,0 +1,162 @@
+"""An agent inside this process: how it leaves, and what it passes on."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import trio
+
+from gossip import MemberJoined, MemberLeft, UserMessageReceived, profile
+from gossip.control import AgentSettings
+from gossip.control.agent import Agent, Feed
+from gossip.driver import Subscription, open_ring
+from gossip.serf import UserEvent, encode
+from tests.interop.peers import fresh_address
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from gossip.driver import Ring
+    from gossip.notices import Notice
+
+WITHIN = 10.0
+LOCAL = profile("local")
+
+
+@asynccontextmanager
+async def an_agent(name: str, *, compat: str | None = None, seeds: tuple[str, ...] = ()) -> AsyncIterator[Agent]:
+    settings = AgentSettings(
+        name=name,
+        bind=(fresh_address(), 0),
+        config=LOCAL,
+        profile="local",
+        seeds=seeds,
+        compat=compat,
+        api="",
+        complain=complaints.append,
+    )
+    async with (
+        open_ring(name, settings.bind, LOCAL) as ring,
+        ring.subscribe() as events,
+        trio.open_nursery() as nursery,
+    ):
+        agent = Agent(ring, settings, None)
+        nursery.start_soon(agent.hear, events)
+        yield agent
+        nursery.cancel_scope.cancel()
+
+
+complaints: list[str] = []
+
+
+def target(ring: Ring) -> str:
+    host, port = ring.view.local.address
+    return f"{host}:{port}"
+
+
+async def told(feed: Feed, event: str) -> Notice:
+    """The next notice of that event."""
+    with trio.fail_after(WITHIN):
+        async for notice in feed.notices:
+            if notice.event == event:
+                return notice
+    raise AssertionError(f"no {event}")
+
+
+async def seen(events: Subscription, kind: type[MemberJoined | MemberLeft]) -> str:
+    """Whom the next event of that kind is about."""
+    with trio.fail_after(WITHIN):
+        async for event in events:
+            if isinstance(event, kind):
+                return event.member.name
+    raise AssertionError(f"no {kind.__name__}")
+
+
+async def under_way(agent: Agent) -> None:
+    """Wait until a join has begun."""
+    while not agent._joins:
+        await trio.lowlevel.checkpoint()
+
+
+async def test_who_is_just_being_joined_hears_the_goodbye() -> None:
+    async with (
+        open_ring("ann", (fresh_address(), 0), LOCAL) as ann,
+        ann.subscribe() as events,
+        an_agent("bea") as bea,
+        trio.open_nursery() as nursery,
+    ):
+        nursery.start_soon(bea.join, [target(ann)])
+        await under_way(bea)
+        with trio.fail_after(WITHIN):
+            await bea.leave()
+        assert await seen(events, MemberJoined) == "bea"
+        assert await seen(events, MemberLeft) == "bea"
+
+
+async def test_a_seed_that_says_nothing_does_not_keep_an_agent_from_leaving() -> None:
+    with trio.socket.socket() as silent:
+        await silent.bind((fresh_address(), 0))
+        silent.listen()
+        host, port = silent.getsockname()
+        async with an_agent("bea", seeds=(f"{host}:{port}",)) as bea, trio.open_nursery() as nursery:
+            nursery.start_soon(bea.find_seeds)
+            await under_way(bea)
+            with trio.fail_after(WITHIN):
+                await bea.leave()
+            nursery.cancel_scope.cancel()
+
+
+async def test_a_goodbye_is_said_once_and_waited_for_by_all() -> None:
+    async with (
+        open_ring("ann", (fresh_address(), 0), LOCAL) as ann,
+        ann.subscribe() as events,
+        an_agent("bea", compat="serf") as bea,
+        trio.open_nursery() as nursery,
+    ):
+        await bea.join([target(ann)])
+        assert await seen(events, MemberJoined) == "bea"
+        with trio.fail_after(WITHIN):
+            async with trio.open_nursery() as leaving:
+                for _ in range(3):
+                    leaving.start_soon(bea.leave)
+        assert await seen(events, MemberLeft) == "bea"
+        nursery.cancel_scope.cancel()
+
+
+async def test_when_the_last_other_one_leaves_nobody_is_waited_for() -> None:
+    """Both leave at once: neither has anybody left to spread its goodbye to."""
+    async with an_agent("ann", compat="serf") as ann, an_agent("bea", compat="serf") as bea:
+        await bea.join([target(ann.ring)])
+        with trio.fail_after(4):  # less than a goodbye may take to spread
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(ann.leave)
+                nursery.start_soon(bea.leave)
+
+
+async def test_a_message_too_long_for_a_packet_is_told_and_not_passed_on() -> None:
+    event = encode(UserEvent(1, "deploy", bytes(2000)))
+    async with an_agent("ann", compat="serf") as ann, ann.ring.subscribe() as events:
+        feed = ann.add_reader()
+        await ann.ring.send("ann", event, reliable=True)
+        assert (await told(feed, "user-event")).evidence == {
+            "name": "deploy",
+            "ltime": 1,
+            "length": 2000,
+            "payload": "00" * 2000,
+        }
+        await ann.ring.send("ann", encode(UserEvent(2, "rollback")))
+        assert (await told(feed, "user-event")).evidence is not None
+        received = [event for event in events._events if isinstance(event, UserMessageReceived)]
+        assert len(received) == 2
+        assert ann.ring.statistics().queued_user_messages == 1
+
+
+async def test_seeds_that_cannot_all_be_joined_are_complained_of_once() -> None:
+    complaints.clear()
+    async with open_ring("ann", (fresh_address(), 0), LOCAL) as ann:
+        gone = f"{fresh_address()}:1"
+        async with an_agent("bea", seeds=(target(ann), gone)) as bea:
+            with trio.fail_after(WITHIN):
+                await bea.find_seeds()
+    assert complaints == [f"could not join {gone}: Connection refused"]
