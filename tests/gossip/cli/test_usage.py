@@ -9,8 +9,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from gossip import cli
 from gossip.cli import ring
+from gossip.cli.client import FAILURES
 from starling.cli import starling
 
 if TYPE_CHECKING:
@@ -108,4 +108,4 @@ def test_every_command_has_help(path: tuple[str, ...]) -> None:
 
 
 def test_what_the_agent_refuses_and_what_it_cannot_do_have_codes_of_their_own() -> None:
-    assert {code: failure("x").exit_code for code, failure in cli._FAILURES.items()} == {1: 1, 2: 2, 3: 3}
+    assert {code: failure("x").exit_code for code, failure in FAILURES.items()} == {1: 1, 2: 2, 3: 3}

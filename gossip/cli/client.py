@@ -1,0 +1,84 @@
+"""The other end of the control socket: a request out, its answer in, errors with their exit codes."""
+
+from __future__ import annotations
+
+import json
+import socket
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from gossip.errors import LocalError
+from gossip.notices import SCHEMA, harmless
+from gossip.requests import EXIT_NO, EXIT_UNAVAILABLE, EXIT_USAGE, Request, encode_request
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+REPLY_WITHIN: Final = 60.0
+"""Seconds in which an agent answers; a join or a goodbye takes the longest."""
+
+
+class Refused(click.ClickException):
+    """The agent says no."""
+
+    exit_code = EXIT_NO
+
+
+class Unavailable(click.ClickException):
+    """It could not be done here."""
+
+    exit_code = EXIT_UNAVAILABLE
+
+
+FAILURES: Final[dict[int, type[click.ClickException]]] = {
+    EXIT_NO: Refused,
+    EXIT_USAGE: click.UsageError,
+    EXIT_UNAVAILABLE: Unavailable,
+}
+"""By the code in an agent's answer."""
+
+
+def converse(api: str, request: Request, within: float | None) -> Iterator[dict[str, Any]]:
+    """An agent's reply lines, until it hangs up."""
+    try:
+        line = encode_request(request)
+    except LocalError as reason:
+        raise click.UsageError(str(reason)) from None
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(within)
+            connection.connect(api)
+            with suppress(BrokenPipeError):  # an agent that is full says so and hangs up, without hearing us out
+                connection.sendall(line)
+            with connection.makefile("rb") as replies:
+                for reply in replies:
+                    yield json.loads(reply)
+    except TimeoutError:
+        raise Unavailable(f"the agent at {api} did not answer within {within:g} s") from None
+    except OSError as exc:
+        hint = "start one with `ring agent`, or say which with --api"
+        raise Unavailable(f"no agent answers at {api} ({exc.strerror}): {hint}") from None
+
+
+def ask(api: str, request: Request) -> tuple[list[Any], dict[str, Any]]:
+    """The items and the result of a request."""
+    items = []
+    for reply in converse(api, request, REPLY_WITHIN):
+        if "item" in reply:
+            items.append(reply["item"])
+        elif "result" in reply:
+            return items, reply["result"]
+        else:
+            raise FAILURES[reply["code"]](reply["error"])
+    raise Unavailable(f"the agent at {api} hung up without an answer")
+
+
+def print_answer(value: dict[str, Any], as_json: bool, lines: Iterable[str]) -> None:
+    """Print a value as JSON, or else these lines."""
+    if as_json:
+        click.echo(json.dumps({"schema": SCHEMA, **value}))
+        return
+    for line in lines:
+        click.echo(harmless(line))
