@@ -64,8 +64,13 @@ class Gossiper:
             if not messages:
                 break
             self._outbox.send_alone(messages, record.address, record)
-        if self._broadcasts and listeners:  # news for nobody waits: whoever comes is news, and arms the tick
+        if self._broadcasts and (listeners or self._is_wanted(now)):
             self._arm(now)
+
+    def _is_wanted(self, now: float) -> bool:
+        """Whether anybody listens: a random draw misses the few among many. News for nobody waits, as whoever comes is
+        news and arms the tick."""
+        return any(self._wants_news(record, now) for record in self._roster.listed())
 
     def _wants_news(self, record: Record, now: float) -> bool:
         if record is self._own or record.state is State.LEFT:

@@ -346,6 +346,17 @@ def test_the_recently_dead_are_told_and_the_left_and_long_dead_are_not() -> None
     assert told == [{"alive", "dead"}, {"alive"}]
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_the_one_listener_among_many_that_left_is_told_in_the_end(seed: int) -> None:
+    bench = make_bench("alive", *(f"p{i}" for i in range(150)), config=GOSSIPING, seed=seed)
+    bench.tell(*(dead(f"p{i}", accuser=f"p{i}") for i in range(150)))
+    bench.run(20.0)
+    bench.take_events(BroadcastSpread)
+    token = bench.member.broadcast(b"news", bench.now)
+    bench.run(29.0)
+    assert [event.token for event in bench.take_events(BroadcastSpread)] == [token]
+
+
 @pytest.mark.rule("10.3b")
 def test_suspects_are_told() -> None:
     bench = make_bench("suspect", config=replace(GOSSIPING, probe=profile("wan").probe))
