@@ -124,11 +124,14 @@ class Claims:
             record.become(State.SUSPECT, now)
             self._start_suspicion(record, suspect.accuser, now)
         elif ruling is Ruling.CONFIRMS and record.suspicion is not None:
-            if suspect.incarnation > record.accused:
-                record.suspicion.started_at = now  # it has refuted in between, and we missed it
-            if record.suspicion.confirm(suspect.accuser):
+            has_refuted = suspect.incarnation > record.accused  # in between, and we missed it
+            if has_refuted:
+                record.suspicion.started_at = now
+            is_news = record.suspicion.confirm(suspect.accuser)
+            if is_news:
                 self._gossiper.spread(encode(suspect), record.name, now)
-            self._arm_suspicion(record, now)
+            if has_refuted or is_news:
+                self._arm_suspicion(record, now)
         record.accused = max(record.accused, suspect.incarnation)
 
     def hear_dead(self, dead: Dead, now: float, source: Address | None = None) -> None:

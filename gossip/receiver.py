@@ -8,7 +8,7 @@ Rules kept here:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from gossip.errors import BadPacket
 from gossip.events import UserMessageReceived
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from gossip.packets import PacketContents
     from gossip.prober import Prober
     from gossip.reconnector import Reconnector
+
+MAX_UNFINISHED_PACKETS: Final = 128
+"""Packets too long for one turn that wait for their next; more are dropped. Each may hold 128 KiB."""
 
 
 class Receiver:
@@ -63,6 +66,7 @@ class Receiver:
         self.bytes = 0
         self.problems = 0
         self.last_problem = ""
+        self._unfinished = 0
         self._handlers: dict[type, Callable[[Any, Address, float], None]] = {
             Ping: self._hear_ping,
             IndirectPing: self._prober.hear_indirect_ping,
@@ -92,16 +96,23 @@ class Receiver:
 
     def _read(self, body: bytes, source: Address, now: float) -> Job:
         reading = read_packet_untrusted(body)
-        while True:
-            try:
-                next(reading)
-            except StopIteration as end:
-                self._dispatch(end.value, source, now)
-                return
-            except BadPacket as reason:
-                self._note_problem(reason, source)
-                return
-            now = yield
+        waits = False
+        try:
+            while True:
+                try:
+                    next(reading)
+                except StopIteration as end:
+                    self._dispatch(end.value, source, now)
+                    return
+                if not waits and self._unfinished >= MAX_UNFINISHED_PACKETS:
+                    raise BadPacket("too many long packets at once")
+                self._unfinished += not waits
+                waits = True
+                now = yield
+        except BadPacket as reason:
+            self._note_problem(reason, source)
+        finally:
+            self._unfinished -= waits
 
     def _note_problem(self, reason: object, source: Address) -> None:
         self.problems += 1

@@ -3,7 +3,8 @@
 Rules kept here:
 
 * Each kind of timer is listed with what it is for; nothing else wakes the core.
-* Cancelling marks a timer; the heap drops it when it comes up. A timer that fires was wanted until that moment.
+* Cancelling marks a timer; the heap drops it when it comes up, or when the cancelled ones may outnumber the live. A
+  timer that fires was wanted until that moment.
 * Timers due at the same instant fire in the order in which they were set.
 """
 
@@ -11,8 +12,11 @@ from __future__ import annotations
 
 import math
 from enum import Enum
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from typing import Final
+
+MIN_SWEEP: Final = 1024
+"""Timers, live or cancelled, up to which none are looked for to be dropped."""
 
 
 class TimerKind(Enum):
@@ -60,18 +64,30 @@ def next_tick(at: float, interval: float, now: float) -> float:
 class Timers:
     """The heap."""
 
-    __slots__ = ("_heap", "_sequence")
+    __slots__ = ("_heap", "_sequence", "_sweep_at")
 
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, Timer]] = []
         self._sequence = 0
+        self._sweep_at = MIN_SWEEP
+
+    def __len__(self) -> int:
+        """Timers held, those cancelled and not yet dropped included."""
+        return len(self._heap)
 
     def schedule(self, at: float, kind: TimerKind, subject: str | int = 0) -> Timer:
         """Set a timer for the instant ``at`` (seconds)."""
         timer = Timer(at, kind, subject)
         self._sequence += 1
         heappush(self._heap, (at, self._sequence, timer))
+        if len(self._heap) > self._sweep_at:
+            self._sweep()
         return timer
+
+    def _sweep(self) -> None:
+        self._heap = [entry for entry in self._heap if entry[2].live]
+        heapify(self._heap)
+        self._sweep_at = max(MIN_SWEEP, 2 * len(self._heap))
 
     def next_at(self) -> float:
         """The earliest live deadline, ``math.inf`` when there is none."""

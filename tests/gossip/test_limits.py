@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
-from gossip import BroadcastSpread, IdentityRules, LocalError, PingTimedOut, ReconnectConfig, State
+from gossip import BroadcastSpread, IdentityRules, LocalError, PingTimedOut, ReconnectConfig, State, UserMessageReceived
 from gossip.broadcasts import MAX_QUEUED_USER_MESSAGES
+from gossip.codec import encode, encode_compressed
 from gossip.core import MAX_DATAGRAM_PAYLOAD, MAX_STREAM_PAYLOAD
-from gossip.messages import Alive, IndirectPing, Nack, Ping
+from gossip.lzw import compress
+from gossip.messages import Alive, IndirectPing, Nack, PacketMessage, Ping, UserMessage
 from gossip.prober import MAX_OUTSTANDING_PINGS
-from tests.gossip.bench import OWN, PROBING, STILL, dead, make_bench, node_state, packed
+from gossip.receiver import MAX_UNFINISHED_PACKETS
+from gossip.timers import MIN_SWEEP, TimerKind, Timers
+from tests.gossip.bench import OWN, PROBING, STILL, dead, make_bench, node_state, packed, suspect
 from tests.gossip.helpers import VSN
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 PEER = ("127.0.0.9", 7946)
 
@@ -42,6 +51,56 @@ def test_pings_in_flight_are_bounded_and_the_rest_is_refused() -> None:
     bench.member.ping(("127.0.0.78", 7946), 1.0)
     bench.settle()
     assert len(bench.messages(Ping)) == MAX_OUTSTANDING_PINGS + 1
+
+
+def test_packets_too_long_for_one_turn_are_bounded_and_those_taken_arrive() -> None:
+    bench = make_bench("b")
+    long = encode_compressed(compress(encode(UserMessage(bytes(100_000)))))
+    for _ in range(MAX_UNFINISHED_PACKETS + 3):
+        bench.member.receive_datagram(long, PEER, 0.0)
+    assert bench.member.statistics().unfinished_jobs == MAX_UNFINISHED_PACKETS
+    assert bench.member.statistics().datagram_problems == 3
+    bench.run(0.0)
+    assert len(bench.take_events(UserMessageReceived)) == MAX_UNFINISHED_PACKETS
+    bench.member.receive_datagram(long, PEER, 0.0)
+    bench.run(0.0)
+    assert len(bench.take_events(UserMessageReceived)) == 1
+
+
+def repeated(times: int) -> list[PacketMessage]:
+    return [suspect("b")] * times
+
+
+def flapping(times: int) -> list[PacketMessage]:
+    alive = (Alive(i, "b", packed(("127.0.0.10", 0)), 7946, None, VSN) for i in range(2, times))
+    return [message for i, word in enumerate(alive, start=1) for message in (suspect("b", i), word)]
+
+
+@pytest.mark.parametrize("said", [repeated, flapping])
+def test_suspicions_without_number_take_no_memory(said: Callable[[int], list[PacketMessage]]) -> None:
+    bench = make_bench("b", "c", "d", config=PROBING)
+    packets = [encode(message) for message in said(6000)]
+    tracemalloc.start()
+    try:
+        for packet in packets:
+            bench.member.receive_datagram(packet, PEER, 0.0)
+            while bench.member.next_event() is not None:
+                pass
+        assert tracemalloc.get_traced_memory()[0] < 500_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_cancelled_timers_are_dropped_and_the_others_fire_in_order() -> None:
+    timers, wanted = Timers(), []
+    for number in range(10 * MIN_SWEEP):
+        timer = timers.schedule(1000.0 - number % 7, TimerKind.WORK, number)
+        if number % 100 == 0:
+            wanted.append(timer)
+        else:
+            timer.cancel()
+    assert len(timers) <= MIN_SWEEP
+    assert timers.due(1000.0) == sorted(wanted, key=lambda timer: timer.at)
 
 
 def test_user_messages_that_wait_are_bounded_and_those_dropped_are_done_with() -> None:
