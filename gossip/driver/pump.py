@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 MAX_DATAGRAMS_PER_TURN: Final = 1024
 """Datagrams read before others get a turn; timers wait for the rest all the same."""
+MAX_DEFERRALS: Final = 8
+"""Turns for which a due timer waits: the receive buffer holds no more datagrams than are read in them, so all that
+were waiting are read, and a flood cannot silence the member."""
 
 
 class Pump:
@@ -114,6 +117,7 @@ class Pump:
             self._flush()
 
     async def _run_timers(self) -> None:
+        deferrals = 0
         while True:
             self._wake_timers = trio.Event()
             self._sleeping_until = self._core.next_timer()
@@ -121,8 +125,11 @@ class Pump:
                 await self._wake_timers.wait()
             if scope.cancelled_caught:
                 due, self._sleeping_until = self._sleeping_until, -math.inf
-                if self._read_waiting():
+                if self._read_waiting() or deferrals >= MAX_DEFERRALS:
+                    deferrals = 0
                     self._core.handle_timer(max(due, trio.current_time()))
+                else:
+                    deferrals += 1
                 self._flush()
 
     def _read_waiting(self) -> bool:

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 CHUNK: Final = 65_536
 MAX_CONNECTIONS: Final = 1024
-"""Connections in either direction at once, those being closed included; more are refused."""
+"""Connections, in either direction and those being closed included, beyond which none is accepted. How many are opened
+is for the core to bound."""
 CLOSE_TIMEOUT: Final = 5.0
 LINGER: Final = 1.0
 """Seconds for which a closed stream is still read."""

@@ -272,6 +272,25 @@ async def test_all_waiting_datagrams_are_read_before_a_timer_fires(monkeypatch: 
     assert core.calls == [*said, "timer"]
 
 
+async def test_a_flood_that_never_ends_does_not_keep_timers_from_firing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pump, "MAX_DATAGRAMS_PER_TURN", 4)
+    datagrams, listener = sockets.bind((fresh_address(), 0))
+    with datagrams, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+
+        class Flooded(Core):
+            def receive_datagram(self, data: bytes, source: Address, now: float) -> None:
+                sender.sendto(data, datagrams.getsockname())
+
+        async with trio.SocketListener(listener) as tcp, trio.open_nursery() as nursery:
+            core = Flooded(due_at=trio.current_time() - 1)
+            for _ in range(10):
+                sender.sendto(b"again", datagrams.getsockname())
+            Pump(core, datagrams, tcp, nursery).start()  # type: ignore[arg-type]  # it is all of a core that is used here
+            with trio.fail_after(WITHIN):
+                await core.fired.wait()
+            nursery.cancel_scope.cancel()
+
+
 async def test_a_timer_that_moved_forward_is_kept(autojump_clock: MockClock) -> None:
     """The member sleeps for its next probe when the ping, whose deadline is sooner, is asked for."""
     async with member("ann") as ann:
