@@ -25,7 +25,8 @@ DELEGATE_VERSIONS: Final = (2, 5, 5)
 MAX_LTIME: Final = 2**63
 """Largest Lamport time believed: nobody gets there by counting."""
 MAX_REMEMBERED: Final = 512
-"""Messages remembered so as not to be given out twice; anything older than that many ticks is not given out at all."""
+"""Messages remembered so as not to be given out twice; anything older than that many ticks, or than one that had to be
+forgotten, is not given out at all."""
 MAX_STATE_ITEMS: Final = 16_384
 """Values in an agent's state: 512 slots of recent events, and two for each member."""
 MAX_EVENT_BYTES: Final = 512
@@ -170,6 +171,8 @@ class LamportClock:
 
     def __init__(self) -> None:
         self.latest = 0
+        self.forgotten = -1
+        """Up to this time it is no longer known what was said, and nothing is news."""
 
     def stamp(self) -> int:
         """The time of a message about to be sent."""
@@ -188,7 +191,7 @@ class SerfSide:
         self._name = name
         self._intents = LamportClock()
         self._events = LamportClock()
-        self._heard: OrderedDict[bytes, None] = OrderedDict()
+        self._heard: OrderedDict[bytes, tuple[LamportClock, int]] = OrderedDict()
 
     def join_intent(self) -> bytes:
         """To be spread once we have joined: older intents to leave are void."""
@@ -213,9 +216,11 @@ class SerfSide:
         message = decode_untrusted(payload)
         if message is None:
             return None
-        clock = self._events if isinstance(message, UserEvent) else self._intents
+        clock = self._clock_of(message)
         clock.witness(message.ltime)
-        if message.ltime + MAX_REMEMBERED < clock.latest or not self._remember(payload):
+        if message.ltime + MAX_REMEMBERED < clock.latest or message.ltime <= clock.forgotten:
+            return None
+        if not self._remember(payload, clock, message.ltime):
             return None
         return message
 
@@ -229,15 +234,19 @@ class SerfSide:
 
     def _say(self, message: SerfMessage) -> bytes:
         payload = encode(message)
-        self._remember(payload)
+        self._remember(payload, self._clock_of(message), message.ltime)
         return payload
 
-    def _remember(self, payload: bytes) -> bool:
+    def _clock_of(self, message: SerfMessage) -> LamportClock:
+        return self._events if isinstance(message, UserEvent) else self._intents
+
+    def _remember(self, payload: bytes, clock: LamportClock, ltime: int) -> bool:
         """Whether it was new."""
         digest = sha256(payload).digest()
         if digest in self._heard:
             return False
-        self._heard[digest] = None
+        self._heard[digest] = clock, ltime
         if len(self._heard) > MAX_REMEMBERED:
-            self._heard.popitem(last=False)
+            _, (older, ltime) = self._heard.popitem(last=False)
+            older.forgotten = max(older.forgotten, ltime)
         return True
