@@ -60,6 +60,7 @@ class BroadcastQueue:
         self._by_key: dict[str, _Entry] = {}
         self._numbers = 0
         self._size = 0
+        self._bytes = 0
 
     def __len__(self) -> int:
         return self._size
@@ -103,7 +104,7 @@ class BroadcastQueue:
 
     def pending_bytes(self, overhead: int = COMPOUND_ENTRY_BYTES) -> int:
         """What it would cost to send everything once."""
-        return sum(overhead + len(entry.message) for tier in self._tiers.values() for entry in tier)
+        return self._bytes + overhead * self._size
 
     def prune(self, keep: int) -> None:
         """Drop from the back of the order until at most ``keep`` are left."""
@@ -119,8 +120,8 @@ class BroadcastQueue:
 
     def _put_back(self, taken: list[_Entry]) -> None:
         limit = self._limit_for()
-        self._size -= len(taken)
         for entry in taken:
+            self._count(entry, -1)
             entry.transmits += 1
             if entry.transmits >= limit:
                 self._release(entry)
@@ -129,14 +130,18 @@ class BroadcastQueue:
 
     def _insert(self, entry: _Entry) -> None:
         insort(self._tiers.setdefault(entry.transmits, []), entry, key=_rank)
-        self._size += 1
+        self._count(entry, 1)
 
     def _remove(self, entry: _Entry) -> None:
         tier = self._tiers[entry.transmits]
         del tier[bisect_left(tier, entry.rank, key=_rank)]
         if not tier:
             del self._tiers[entry.transmits]
-        self._size -= 1
+        self._count(entry, -1)
+
+    def _count(self, entry: _Entry, change: int) -> None:
+        self._size += change
+        self._bytes += change * len(entry.message)
 
     def _release(self, entry: _Entry) -> None:
         if entry.key is not None and self._by_key.get(entry.key) is entry:

@@ -37,7 +37,7 @@ class Merger:
         remote = [(state.state, state.vsn) for state in message.nodes]
         local = [(record.state, record.vsn) for record in self._roster.listed()]
         reason = disagreement(remote, local, self._check)
-        if reason is not None or not join:
+        if reason is not None or not join or self._policy.merges_all:
             return reason
         refusal = self._policy.merge([_member(state) for state in message.nodes if len(state.addr) in (4, 16)])
         return None if refusal is None else refusal.reason

@@ -38,5 +38,10 @@ class Policy:
         """Whether no alive claim is ever refused, so that building what is asked can be saved."""
         return self.alive is _nobody
 
+    @property
+    def merges_all(self) -> bool:
+        """The same for the members of a joining push/pull."""
+        return self.merge is _nobody
+
 
 ACCEPT_ALL: Final = Policy()

@@ -15,13 +15,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from gossip.messages import State
 from gossip.timers import Timer, TimerKind, Timers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from random import Random
 
     from gossip.addresses import Address
@@ -42,13 +43,14 @@ class _Lost:
     timer: Timer
 
 
-def is_watcher(own_name: str, subject: str, live: list[str], watchers: int) -> bool:
+def is_watcher(own_name: str, subject: str, live: Iterable[str], watchers: int) -> bool:
     """Whether ``own_name`` is among the first ``watchers`` of ``live`` by sha256(watcher + 0x00 + subject).
 
     Every member with the same view agrees. Ties cannot be: names are unique.
     """
     own_rank = _rank(own_name, subject)
-    return sum(_rank(name, subject) < own_rank for name in live if name != own_name) < watchers
+    ahead = (name for name in live if name != own_name and _rank(name, subject) < own_rank)
+    return next(islice(ahead, watchers - 1, None), None) is None  # most members see enough of them at once
 
 
 @lru_cache(maxsize=16_384)
@@ -149,7 +151,7 @@ class Reconnector:
             self._drop(name)
             return
         self._prober.ping(name, record.address, now, answered=lambda now: self._found(record, now))
-        live = [other.name for other in self._roster.listed() if other.is_live]
+        live = (other.name for other in self._roster.listed() if other.is_live)
         short = self._config.interval
         delay = short if is_watcher(self._own.name, name, live, self._config.watchers) else lost.delay * 2
         self._arm(record, min(delay, max(short, self._config.max_interval)), now)
