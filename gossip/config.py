@@ -110,7 +110,8 @@ class PushPullConfig:
     interval: float = 30.0
     """Seconds between exchanges (stretched above 32 members); 0 turns them off. Repairs whatever gossip lost."""
     timeout: float = 10.0
-    """Seconds a stream may take to open, and again to be served."""
+    """Seconds a stream may take, from opening it to the last byte. Shorter frees a slot sooner; longer lets a large
+    view cross a slow link."""
     max_concurrent: int = 127
     """Push/pulls served at once; more are closed unanswered."""
 

@@ -36,7 +36,8 @@ StreamId: TypeAlias = int
 
 @dataclass(frozen=True, slots=True)
 class OpenStream:
-    """Connect to ``address`` by the instant ``deadline``; answer with ``stream_opened`` or ``stream_failed``."""
+    """Connect to ``address`` by the instant ``deadline``. What is written meanwhile goes out once connected;
+    ``stream_failed`` tells when that cannot be."""
 
     stream: StreamId
     address: Address
