@@ -22,6 +22,8 @@ from sim.engine import Engine
 from sim.network import LAN, Link
 
 LAN_SUSPICION_MULT = 4
+LONG = [pytest.mark.slow, pytest.mark.timeout(600)]
+"""Half a minute and more; several times that where coverage is measured and others use the machine."""
 
 
 def settled(count: int, profile_name: str = "lan", seed: int = 1) -> tuple[Engine, list[str]]:
@@ -85,8 +87,9 @@ def test_all_find_a_crash_no_sooner_than_it_could_have_refuted_and_within_the_su
     assert {name for _, name in verdicts(engine)} == {names[1]}
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("count", "published"), [(3, 5.6), (10, 5.8), (50, 8.6)])
+@pytest.mark.parametrize(
+    ("count", "published"), [pytest.param(*row, marks=LONG) for row in ((3, 5.6), (10, 5.8), (50, 8.6))]
+)
 def test_a_crash_is_known_when_memberlist_would_know_it(count: int, published: float) -> None:
     """The median of memberlist's LAN settings (scenario.md, published results)."""
     engine, names = settled(count, "memberlist")
@@ -168,6 +171,7 @@ def test_duplicates_and_packets_that_overtake_each_other_do_no_harm() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_an_hour_in_which_every_fifth_packet_is_lost_condemns_nobody() -> None:
     engine, _ = settled(20)
     engine.network.link = Link(loss=0.2)
@@ -203,9 +207,9 @@ def test_a_member_cut_off_in_one_direction_is_given_up_and_is_back_within_a_seco
     ("count", "minutes"),
     [
         (6, 10),
-        pytest.param(6, 120, marks=pytest.mark.slow),
-        pytest.param(50, 10, marks=pytest.mark.slow),
-        pytest.param(50, 120, marks=[pytest.mark.slow, pytest.mark.timeout(600)]),
+        pytest.param(6, 120, marks=LONG),
+        pytest.param(50, 10, marks=LONG),
+        pytest.param(50, 120, marks=LONG),
     ],
 )
 def test_halves_parted_for_long_are_one_ring_again_within_a_second_of_the_mend(count: int, minutes: int) -> None:
