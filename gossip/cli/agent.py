@@ -14,7 +14,7 @@ import click
 from click.core import ParameterSource
 
 from gossip.addresses import DEFAULT_PORT
-from gossip.arguments import (
+from gossip.cli.arguments import (
     read_key_file,
     read_label,
     read_meta,
@@ -86,7 +86,8 @@ def run(**options: Any) -> None:
     """
     import trio
 
-    from gossip.control import AgentSettings, run_agent
+    from gossip.control.agent import AgentSettings
+    from gossip.control.run import run_agent
 
     settings = AgentSettings(
         name=options["name"],

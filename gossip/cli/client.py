@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from gossip.control.notices import SCHEMA, harmless
+from gossip.control.requests import EXIT_NO, EXIT_UNAVAILABLE, EXIT_USAGE, Request, encode_request
 from gossip.errors import LocalError
-from gossip.notices import SCHEMA, harmless
-from gossip.requests import EXIT_NO, EXIT_UNAVAILABLE, EXIT_USAGE, Request, encode_request
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from gossip.arguments import read_bind, read_key, read_socket_path, read_target
+from gossip.cli.arguments import read_bind, read_key, read_socket_path, read_target
 from gossip.errors import LocalError
 
 if TYPE_CHECKING:

@@ -9,12 +9,11 @@ from contextlib import suppress
 
 import click
 
-from gossip.arguments import read_hex
+from gossip.cli.arguments import read_hex
 from gossip.cli.client import FAILURES, ask, converse, print_answer
 from gossip.cli.options import KEY, TARGET, api_option, json_option, lines_option, wants_json
-from gossip.errors import LocalError
-from gossip.notices import Notice, format_address, harmless, plain_items, render_json, render_line
-from gossip.requests import (
+from gossip.control.notices import Notice, format_address, harmless, plain_items, render_json, render_line
+from gossip.control.requests import (
     EXIT_NO,
     ChangeKeys,
     FireEvent,
@@ -29,6 +28,7 @@ from gossip.requests import (
     ShowInfo,
     SpreadMessage,
 )
+from gossip.errors import LocalError
 
 
 @click.command()

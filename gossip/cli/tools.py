@@ -9,13 +9,13 @@ import sys
 
 import click
 
-from gossip.arguments import read_hex, read_label
+from gossip.cli.arguments import read_hex, read_label
 from gossip.cli.client import print_answer
 from gossip.cli.options import KEY, Parsed, json_option
+from gossip.control.notices import SCHEMA
+from gossip.control.requests import EXIT_NO
 from gossip.dissect import dissect
 from gossip.keyring import Keyring
-from gossip.notices import SCHEMA
-from gossip.requests import EXIT_NO
 
 
 @click.command()

@@ -1,10 +1,5 @@
 """An agent: one member that runs until it is told to leave, tells what it sees, and obeys over a Unix socket.
 
-:func:`run_agent` is all that the command line needs; what is asked and told is described in :mod:`gossip.requests` and
-:mod:`gossip.notices`.
+:func:`gossip.control.run.run_agent` runs one. What is asked and told (:mod:`gossip.control.requests`,
+:mod:`gossip.control.notices`) is for both ends of the socket; so this package imports nothing by itself.
 """
-
-from gossip.control.agent import AgentSettings
-from gossip.control.run import run_agent
-
-__all__ = ["AgentSettings", "run_agent"]

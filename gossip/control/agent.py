@@ -3,7 +3,7 @@
 Rules kept here:
 
 * No reader can hold up the ring: each has a bounded queue, and is told how much it lost.
-* What to make of an event is for :mod:`gossip.reporter` to say; here it is told and spread.
+* What to make of an event is for :mod:`gossip.control.reporter` to say; here it is told and spread.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
+from gossip.control.notices import Notice, notice_of_user_event, printable
+from gossip.control.reporter import Reporter
 from gossip.errors import LocalError, RemoteError
-from gossip.notices import Notice, notice_of_user_event, printable
-from gossip.reporter import Reporter
 from gossip.serf import SerfSide, UserEvent, decode_untrusted
 
 if TYPE_CHECKING:
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
     from gossip.addresses import Address
     from gossip.config import GossipConfig
+    from gossip.control.handlers import Replies
+    from gossip.control.reporter import Report
     from gossip.driver import JoinReport, Ring, Subscription
-    from gossip.handlers import Replies
-    from gossip.reporter import Report
 
 SETTLE_WITHIN: Final = 1.0
 """Seconds that a goodbye waits for a join under way: whoever is told of us just now must hear it too."""

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import trio
 
 from gossip.control.agent import Agent
+from gossip.control.notices import render_json, render_line
+from gossip.control.requests import EXIT_NO
 from gossip.control.server import listen_at, serve
 from gossip.driver import open_ring
 from gossip.errors import LocalError
 from gossip.keyring import Keyring
-from gossip.notices import render_json, render_line
-from gossip.requests import EXIT_NO
 
 if TYPE_CHECKING:
     import socket

@@ -19,10 +19,9 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from gossip.errors import LocalError, RemoteError
-from gossip.handlers import HANDLERS
-from gossip.notices import printable
-from gossip.requests import (
+from gossip.control.handlers import HANDLERS
+from gossip.control.notices import printable
+from gossip.control.requests import (
     EXIT_NO,
     EXIT_UNAVAILABLE,
     EXIT_USAGE,
@@ -33,6 +32,7 @@ from gossip.requests import (
     item_line,
     result_line,
 )
+from gossip.errors import LocalError, RemoteError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

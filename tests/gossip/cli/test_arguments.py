@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gossip import LocalError
-from gossip.arguments import (
+from gossip.cli.arguments import (
     MAX_SOCKET_PATH,
     read_bind,
     read_hex,

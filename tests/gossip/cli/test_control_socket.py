@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import trio
 
 from gossip.control.agent import MAX_UNREAD_NOTICES
+from gossip.control.requests import MAX_LINE
 from gossip.control.server import MAX_CLIENTS
-from gossip.requests import MAX_LINE
 from tests.gossip.cli.helpers import ask, connect, read_until, ring, start, wait_for
 from tests.interop.peers import fresh_address
 from tests.interop.programs import PORT

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from gossip import MemberJoined, MemberLeft, UserMessageReceived, profile
-from gossip.control import AgentSettings
-from gossip.control.agent import Agent, Feed
+from gossip.control.agent import Agent, AgentSettings, Feed
 from gossip.driver import Subscription, open_ring
 from gossip.serf import UserEvent, encode
 from tests.interop.peers import fresh_address
@@ -17,8 +16,8 @@ from tests.interop.peers import fresh_address
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from gossip.control.notices import Notice
     from gossip.driver import Ring
-    from gossip.notices import Notice
 
 WITHIN = 10.0
 LOCAL = profile("local")

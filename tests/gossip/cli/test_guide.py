@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from gossip.cli import ring
-from gossip.notices import _TOLD
+from gossip.control.notices import _TOLD
 from tests.tree import ROOT
 
 GUIDE = (ROOT / "docs" / "guide" / "ring.md").read_text()

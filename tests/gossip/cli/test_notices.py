@@ -26,7 +26,7 @@ from gossip import (
     UserMessageReceived,
     UserStateReceived,
 )
-from gossip.notices import (
+from gossip.control.notices import (
     MAX_RESTRAINED,
     MAX_SHOWN_BYTES,
     Notice,

@@ -14,8 +14,8 @@ from gossip import (
     UserMessageReceived,
     UserStateReceived,
 )
+from gossip.control.reporter import NOTHING, TOLD_INTERVAL, Report, Reporter
 from gossip.packing import pack
-from gossip.reporter import NOTHING, TOLD_INTERVAL, Report, Reporter
 from gossip.serf import JoinIntent, LeaveIntent, SerfSide, UserEvent, decode_untrusted, encode
 from tests.gossip.helpers import make_member
 

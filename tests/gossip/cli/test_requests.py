@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gossip import LocalError
-from gossip.handlers import HANDLERS
-from gossip.requests import (
+from gossip.control.handlers import HANDLERS
+from gossip.control.requests import (
     MAX_LINE,
     REQUESTS,
     FireEvent,

@@ -14,10 +14,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 from gossip.addresses import pack_host, parse_join_target
-from gossip.errors import LocalError, RemoteError
-from gossip.keyring import Keyring
-from gossip.notices import describe_member, format_address, printable
-from gossip.requests import (
+from gossip.control.notices import describe_member, format_address, printable
+from gossip.control.requests import (
     ChangeKeys,
     FireEvent,
     FollowNotices,
@@ -32,6 +30,8 @@ from gossip.requests import (
     ShowInfo,
     SpreadMessage,
 )
+from gossip.errors import LocalError, RemoteError
+from gossip.keyring import Keyring
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -12,9 +12,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from gossip.control.notices import Notice, Restraint, notice_of, notice_of_user_event, printable
 from gossip.errors import BadPacket
 from gossip.events import NameConflict, UserMessageReceived, UserStateReceived
-from gossip.notices import Notice, Restraint, notice_of, notice_of_user_event, printable
 from gossip.serf import LeaveIntent, UserEvent
 
 if TYPE_CHECKING:

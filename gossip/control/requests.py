@@ -15,8 +15,8 @@ import json
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from gossip.control.notices import SCHEMA
 from gossip.errors import LocalError
-from gossip.notices import SCHEMA
 
 if TYPE_CHECKING:
     from collections.abc import Callable
