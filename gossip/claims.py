@@ -54,6 +54,7 @@ class Claims:
         awareness: Awareness,
         allowed: AllowList,
         policy: Policy,
+        on_death: Callable[[Record, float], None],
     ) -> None:
         self._config = config
         self._own = own
@@ -68,11 +69,12 @@ class Claims:
         self.incarnation = 0
         """The highest incarnation we have announced."""
         self.leaving = False
-        self.on_death: Callable[[Record, float], None] = lambda record, now: None
-        """Called when a member is held dead, so that somebody keeps pinging it."""
+        self._on_death = on_death
         self.suspicions_raised = 0
         self.refutations = 0
         self.forgeries_ignored = 0
+        self.strangers_refused = 0
+        """Alive claims of new members for whom there was no room."""
 
     # ---- ourselves
 
@@ -154,7 +156,7 @@ class Claims:
         """The suspicion of ``name`` has run out: it is dead (§9.5)."""
         record = self._roster.get(name)
         if record is not None and record.state is State.SUSPECT:
-            self.hear_dead(Dead(record.incarnation, name, self._own.name), now)
+            self.hear_dead(Dead(max(record.incarnation, record.accused), name, self._own.name), now)
 
     # ---- alive
 
@@ -191,7 +193,10 @@ class Claims:
         return True
 
     def _new_record(self, alive: Alive, now: float) -> Record | None:
-        if self._roster.known >= self._config.identity.max_members or not self._allowed.permits(alive.addr):
+        if not self._allowed.permits(alive.addr):
+            return None
+        if self._roster.known >= self._config.identity.max_members:
+            self.strangers_refused += 1
             return None
         return self._own if alive.node == self._own.name else Record(alive.node, alive.addr, alive.port, now)
 
@@ -270,7 +275,7 @@ class Claims:
             self._outbox.emit(MemberLeft(record.member()))
         else:
             self._outbox.emit(MemberFailed(record.member(), dead.accuser))
-            self.on_death(record, now)
+            self._on_death(record, now)
 
     def _start_suspicion(self, record: Record, accuser: str, now: float) -> None:
         config, n = self._config.suspicion, len(self._roster)

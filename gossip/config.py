@@ -87,6 +87,9 @@ class GossipTickConfig:
     retransmit_mult: int = 4
     """A message is sent this many times ceil(log10(n + 1)). Higher survives more loss, at the same factor in
     traffic."""
+    min_transmits: int = 4
+    """A message is sent at least this often, in however small a ring. Fewer save datagrams and let news miss somebody
+    more often, whom only the next push/pull then tells."""
     user_share: float = 0.25
     """Part of a packet's room kept for user messages while there are any, so that membership news cannot starve
     them."""
@@ -99,6 +102,7 @@ class GossipTickConfig:
         _require(0 <= self.nodes <= 64, f"gossip.nodes {self.nodes} must be in 0..64")
         _require(self.to_the_dead_time >= 0, f"gossip.to_the_dead_time {self.to_the_dead_time} must not be negative")
         _require(1 <= self.retransmit_mult <= 100, f"gossip.retransmit_mult {self.retransmit_mult} must be in 1..100")
+        _require(0 <= self.min_transmits <= 1000, f"gossip.min_transmits {self.min_transmits} must be in 0..1000")
         _require(0 <= self.user_share <= 0.9, f"gossip.user_share {self.user_share} must be in 0..0.9")
         _require(512 <= self.packet_budget <= 65000, f"gossip.packet_budget {self.packet_budget} must be in 512..65000")
 
@@ -169,7 +173,7 @@ class IdentityRules:
     """The application's protocol: lowest, highest, current. Serf needs 2, 5, 5; MetalLB 0, 0, 0."""
     version_check: VersionCheck = VersionCheck.ALIVE
     """Whose versions must agree before a push/pull is merged."""
-    dead_reclaim_time: float = 0.0
+    dead_reclaim_time: float = 10.0
     """Seconds after which a dead member's name may be taken by another address; 0 is never."""
     allowed_networks: tuple[str, ...] | None = None
     """Networks (CIDR) members and senders must be in. ``None`` allows all, an empty tuple nobody."""
@@ -212,8 +216,8 @@ def memberlist() -> GossipConfig:
     checked."""
     return GossipConfig(
         reconnect=ReconnectConfig(interval=0.0),
-        identity=IdentityRules(version_check=VersionCheck.ALL),
-        gossip=GossipTickConfig(user_share=0.0),
+        identity=IdentityRules(version_check=VersionCheck.ALL, dead_reclaim_time=0.0),
+        gossip=GossipTickConfig(min_transmits=0, user_share=0.0),
         wire=WireConfig(compression=True),
     )
 
@@ -224,7 +228,7 @@ def lan() -> GossipConfig:
     return replace(
         base,
         reconnect=ReconnectConfig(),
-        identity=replace(base.identity, version_check=VersionCheck.ALIVE),
+        identity=IdentityRules(),
         gossip=GossipTickConfig(),
         wire=WireConfig(compression=False),
     )

@@ -23,6 +23,7 @@ from gossip.members import Record
 from gossip.messages import MAX_META_BYTES, MAX_NAME_BYTES, UserMessage
 from gossip.parts import Parts
 from gossip.policy import ACCEPT_ALL, Policy
+from gossip.streams import MAX_USER_STATE
 from gossip.versions import own_versions
 from gossip.view import View
 
@@ -37,8 +38,8 @@ if TYPE_CHECKING:
 
 MAX_DATAGRAM_PAYLOAD: Final = 60_000
 """Largest user message sent as one datagram; longer ones need a stream."""
-MAX_STREAM_PAYLOAD: Final = 20 * 1024 * 1024
-"""Largest user message that peers take from a stream (memberlist-protocol.md §5.4)."""
+MAX_ATTACHED_BYTES: Final = 8 * 1024 * 1024
+"""Largest user state: peers take 20 MiB of everything together, and the largest view needs its part."""
 
 
 class Membership(View):
@@ -149,8 +150,8 @@ class Membership(View):
 
         Raises :class:`LocalError` when either is longer than peers take.
         """
-        if len(user_state) > MAX_STREAM_PAYLOAD or len(ack_payload or b"") > MAX_META_BYTES:
-            raise LocalError(f"user state may have {MAX_STREAM_PAYLOAD} bytes, an ack payload {MAX_META_BYTES}")
+        if len(user_state) > MAX_ATTACHED_BYTES or len(ack_payload or b"") > MAX_META_BYTES:
+            raise LocalError(f"user state may have {MAX_ATTACHED_BYTES} bytes, an ack payload {MAX_META_BYTES}")
         self._parts.conversations.user_state = user_state
         self._parts.receiver.ack_payload = ack_payload
 
@@ -175,7 +176,7 @@ class Membership(View):
         """
         outbox = self._parts.outbox
         record, address = self._parts.roster.locate(to)
-        limit = MAX_STREAM_PAYLOAD if reliable else MAX_DATAGRAM_PAYLOAD
+        limit = MAX_USER_STATE if reliable else MAX_DATAGRAM_PAYLOAD
         if len(payload) > limit:
             raise LocalError(f"a user message of {len(payload)} bytes is too long; at most {limit} are sent this way")
         token = outbox.next_token()

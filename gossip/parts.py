@@ -1,5 +1,5 @@
-"""The parts of a member, built leaves first and joined once. No part builds another; whom each needs is what it is
-given here."""
+"""The parts of a member, built leaves first and joined once. No part builds another; whom each needs it is given
+here. Where two need each other, the earlier one is given a call that finds the later one when it is made."""
 
 from __future__ import annotations
 
@@ -54,7 +54,8 @@ class Parts:
         self.roster: Final = Roster(rng)
         self.awareness: Final = Awareness(config.probe.awareness_max)
         self.broadcasts: Final = Broadcasts(
-            lambda: retransmit_limit(config.gossip.retransmit_mult, len(self.roster)), config.gossip.user_share
+            lambda: max(retransmit_limit(config.gossip.retransmit_mult, len(self.roster)), config.gossip.min_transmits),
+            config.gossip.user_share,
         )
         self.outbox: Final = Outbox(envelope, self.roster, self.broadcasts, config.gossip.packet_budget)
         self.gossiper: Final = Gossiper(config.gossip, own, self.roster, self.broadcasts, self.outbox, self.timers, rng)
@@ -62,6 +63,7 @@ class Parts:
         self.claims: Final = Claims(
             config, own, roster=self.roster, gossiper=self.gossiper, outbox=self.outbox, answers=answers,
             timers=self.timers, awareness=self.awareness, allowed=allowed, policy=policy,
+            on_death=lambda record, now: self.reconnector.member_died(record, now),  # noqa: PLW0108  # it is made later
         )  # fmt: skip
         self.streams: Final = StreamTable(envelope, self.outbox, self.timers)
         self.conversations: Final = Conversations(
@@ -72,6 +74,7 @@ class Parts:
         self.prober: Final = Prober(
             config.probe, own, roster=self.roster, outbox=self.outbox, timers=self.timers, awareness=self.awareness,
             rng=rng, suspect=self.claims.hear_suspect, open_stream_ping=self.conversations.ping,
+            round_ended=lambda now: self.reconnector.reap(now),  # noqa: PLW0108  # it is made later
         )  # fmt: skip
         self.push_pulls: Final = PushPullSchedule(
             config.push_pull, own, self.roster, self.conversations, self.timers, rng
@@ -84,8 +87,6 @@ class Parts:
             own, envelope=envelope, jobs=self.jobs, allowed=allowed, roster=self.roster, claims=self.claims,
             answers=answers, prober=self.prober, reconnector=self.reconnector, outbox=self.outbox,
         )  # fmt: skip
-        self.claims.on_death = self.reconnector.member_died
-        self.prober.on_round_ended = self.reconnector.reap
         self.conversations.on_stream_ack = self.prober.hear_stream_ack
         self.on_timer: Final = self._timer_table()
 

@@ -14,7 +14,7 @@ Two rules go beyond memberlist's and change no byte on the wire:
 
 * A *noted* accusation raises what the next alive must exceed, so that an old alive cannot revive a member (§16 row
   3).
-* Nobody's incarnation jumps by more than :data:`MAX_INCARNATION_JUMP`, so that one forged packet cannot exhaust the
+* Nobody's incarnation jumps by more than :data:`MAX_INCARNATION_JUMP`, so that a few forged packets cannot exhaust the
   32 bits (§16 row 4).
 """
 
@@ -25,8 +25,8 @@ from typing import Final
 
 from gossip.messages import MAX_INCARNATION, State
 
-MAX_INCARNATION_JUMP: Final = 2**31
-"""A claim further ahead than this of all that is known about a member is forged."""
+MAX_INCARNATION_JUMP: Final = 2**20
+"""A claim further ahead than this of all that is known about a member is forged: nobody refutes that often unheard."""
 
 
 class Ruling(Enum):

@@ -92,6 +92,7 @@ class Prober:
         rng: Random,
         suspect: Callable[[Suspect, float], None],
         open_stream_ping: Callable[[Address, Ping, float, float], None],
+        round_ended: Callable[[float], None],
     ) -> None:
         self._config = config
         self._own = own
@@ -102,8 +103,7 @@ class Prober:
         self._rng = rng
         self._suspect = suspect
         self._open_stream_ping = open_stream_ping
-        self.on_round_ended: Callable[[float], None] = lambda now: None
-        """Called when everybody has had a turn."""
+        self._round_ended = round_ended
         self._seq_no = 0
         self._probe: _Probe | None = None
         self._tick_pending = False
@@ -231,7 +231,7 @@ class Prober:
     # ---- one probe
 
     def _start_probe(self, now: float) -> None:
-        record = self._roster.next_to_probe(self._own, lambda: self.on_round_ended(now))
+        record = self._roster.next_to_probe(self._own, lambda: self._round_ended(now))
         if record is None:
             return
         deadline = now + self._awareness.scale(self._config.interval)

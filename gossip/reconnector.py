@@ -87,7 +87,7 @@ class Reconnector:
         self._seeds: list[Address] = []
         self._seeds_delay = self._config.interval
         self._seeds_timer: Timer | None = None
-        self._exchanging: list[Address] = []
+        self._is_exchanging = False
 
     # ---- inputs
 
@@ -179,12 +179,12 @@ class Reconnector:
 
     def _exchange(self, address: Address, now: float) -> None:
         """One exchange at a time: the first brings back everybody on the other side."""
-        if not self._exchanging:
-            self._exchanging.append(address)
+        if not self._is_exchanging:
+            self._is_exchanging = True
             self._conversations.push_pull(address, join=True, now=now, finished=self._exchanged)
 
     def _exchanged(self, reason: str | None, now: float) -> None:
-        self._exchanging.clear()
+        self._is_exchanging = False
 
     def _restart(self, name: str, now: float) -> None:
         record, lost = self._roster.get(name), self._lost[name]
@@ -202,7 +202,8 @@ class Reconnector:
         lost = self._lost.pop(name, None)
         if lost is not None:
             lost.timer.cancel()
-            self._lost_at.pop(lost.address, None)
+            if self._lost_at.get(lost.address) == name:  # another member may have died at the same address since
+                del self._lost_at[lost.address]
 
     def _arm_seeds(self, now: float) -> None:
         at = now + self._seeds_delay * (1 + JITTER * (2 * self._rng.random() - 1))

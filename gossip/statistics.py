@@ -43,6 +43,8 @@ class Statistics:
     """The same for streams."""
     forgeries_ignored: int
     """Claims at an incarnation that no member can have reached."""
+    strangers_refused: int
+    """Claims of new members for whom there was no room under ``identity.max_members``."""
     probes_answered: int
     probes_failed: int
     suspicions_raised: int

@@ -64,6 +64,7 @@ class View:
             last_datagram_problem=parts.receiver.last_problem,
             last_stream_problem=parts.streams.last_problem,
             forgeries_ignored=parts.claims.forgeries_ignored,
+            strangers_refused=parts.claims.strangers_refused,
             probes_answered=parts.prober.probes_answered,
             probes_failed=parts.prober.probes_failed,
             suspicions_raised=parts.claims.suspicions_raised,

@@ -10,7 +10,6 @@ Rules kept here:
 
 from __future__ import annotations
 
-import errno
 import socket
 from collections import deque
 from functools import partial
@@ -86,13 +85,16 @@ class Streams:
         while True:
             try:
                 connection = await self._listener.accept()
-                source = from_sockaddr(connection.socket.getpeername())
-            except OSError as exc:
-                if exc.errno != errno.ENOTCONN:
-                    await trio.sleep(backoff)
-                    backoff = min(backoff * 2, ACCEPT_BACKOFF_MAX)
+            except OSError:
+                await trio.sleep(backoff)
+                backoff = min(backoff * 2, ACCEPT_BACKOFF_MAX)
                 continue
             backoff = ACCEPT_BACKOFF_MIN
+            try:
+                source = from_sockaddr(connection.socket.getpeername())
+            except OSError:  # it has gone already
+                await trio.aclose_forcefully(connection)
+                continue
             if len(self._streams) >= MAX_CONNECTIONS:
                 await trio.aclose_forcefully(connection)
                 continue

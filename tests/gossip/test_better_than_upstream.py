@@ -32,6 +32,7 @@ from gossip.envelope import Envelope
 from gossip.lzw import compress
 from gossip.messages import MAX_INCARNATION, Ack, Alive, Dead, NodeState, Ping, Suspect, UserMessage
 from gossip.packets import MAX_PACKET_INFLATED
+from gossip.precedence import MAX_INCARNATION_JUMP
 from gossip.reconnector import is_watcher
 from gossip.streams import MAX_PLAIN_STREAM, encode_push_pull
 from tests.gossip.helpers import FIXED_NONCE, VSN, Wire, events_of, linked, make_member, of_type
@@ -219,7 +220,7 @@ def test_row_4_one_forged_packet_neither_wraps_our_incarnation_nor_evicts_a_memb
 
 def test_row_4_our_incarnation_stops_at_the_last_number() -> None:
     member = quiet_member()
-    for accused in (2**31 - 1, MAX_INCARNATION - 1):
+    for accused in (*range(MAX_INCARNATION_JUMP, MAX_INCARNATION, MAX_INCARNATION_JUMP), MAX_INCARNATION - 1):
         tell(member, Suspect(accused, "a", "x"))
         assert member.local.incarnation == accused + 1
     tell(member, Suspect(MAX_INCARNATION, "a", "x"))
@@ -508,3 +509,48 @@ def test_row_32_a_member_without_a_name_or_with_an_impossible_address_is_refused
     state = NodeState(message.node, message.addr, 7946, message.meta, 1, int(State.ALIVE), VSN)
     push_pull_into(member, [state, NodeState("fine", PEER_ADDR, 7946, None, 1, int(State.ALIVE), VSN)])
     assert [other.name for other in member.members()] == ["a", "fine"]
+
+
+def test_a_stranger_for_whom_there_is_no_room_is_counted() -> None:
+    member = make_member("a", config=replace(PLAIN, identity=replace(PLAIN.identity, max_members=2)))
+    for name in ("n", "one-too-many", "one-too-many"):
+        tell(member, alive(1, name))
+    assert [other.name for other in member.members()] == ["a", "n"]
+    assert member.statistics().strangers_refused == 2
+
+
+def test_the_verdict_carries_the_newest_accusation() -> None:
+    member = quiet_member()
+    tell(member, alive(1))
+    tell(member, Suspect(1, "n", "x"))
+    tell(member, Suspect(6, "n", "y"))
+    member.datagrams_to_send()
+    while member.next_timer() < 60.0:
+        member.handle_timer(member.next_timer())
+    dead = [event for event in events_of(member) if isinstance(event, MemberFailed)]
+    assert [event.member.incarnation for event in dead] == [6]
+
+
+def test_of_two_dead_at_one_address_each_is_found_by_its_packets() -> None:
+    member = make_member("a", ("127.0.0.1", 7946), replace(profile("lan"), reconnect=ReconnectConfig(watchers=1)))
+    wire = linked(member, *[make_member(f"w{i}", (f"127.0.0.{20 + i}", 7946), member.config) for i in range(3)])
+    for name in ("old", "renamed"):
+        tell(member, alive(1, name))
+        tell(member, Dead(1, name, "w0"))
+    wire.run(400.0)
+    member.forget("old")
+    wire.datagrams.clear()
+    member.receive_datagram(encode(UserMessage(b"here")), PEER, wire.now)
+    wire.run(wire.now + 0.56)
+    assert [1 for source, target, _ in wire.datagrams if source == ("127.0.0.1", 7946) and target == PEER]
+
+
+def test_news_reaches_everybody_in_a_small_ring_on_any_profile_but_memberlists_own() -> None:
+    for seed in range(20):
+        members = [make_member(f"n{i}", (f"127.0.0.{i + 1}", 7946), profile("local"), seed=seed) for i in range(4)]
+        wire = linked(*members)
+        wire.run(2.0)
+        assert [len(member.live_members()) for member in members] == [4] * 4
+        members[0].set_meta(b"changed", wire.now)
+        wire.run(wire.now + 2.0)
+        assert [found.meta for member in members if (found := member.member("n0"))] == [b"changed"] * 4

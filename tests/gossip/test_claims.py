@@ -21,7 +21,7 @@ from gossip import (
     WireConfig,
 )
 from gossip.messages import MAX_INCARNATION, Alive, Dead, PacketMessage, Ping, Suspect
-from gossip.precedence import refuting_incarnation
+from gossip.precedence import MAX_INCARNATION_JUMP, refuting_incarnation
 from tests.gossip.bench import PROBING, STILL, Bench, dead, make_bench, packed, suspect
 from tests.gossip.helpers import VSN, make_member
 
@@ -230,7 +230,7 @@ def test_the_name_of_a_dead_member_may_be_taken_after_the_reclaim_time() -> None
     bench.now = 10.5
     bench.tell(elsewhere("b", 2))
     assert (known(bench).state, known(bench).address) == (State.ALIVE, OTHER)
-    never = make_bench("b")
+    never = make_bench("b", config=replace(STILL, identity=reclaiming(0.0)))
     never.tell(dead("b"))
     never.now = 1e9
     never.tell(elsewhere("b", 2))
@@ -504,7 +504,9 @@ def test_an_incarnation_never_wraps_and_jumps_are_bounded() -> None:
 @pytest.mark.rule("8.5d")
 def test_at_the_last_incarnation_announcing_goes_on_without_wrapping() -> None:
     bench = make_bench("b")
-    bench.tell(suspect("a", 2**31), suspect("a", MAX_INCARNATION - 1))
+    for accused in range(MAX_INCARNATION_JUMP, MAX_INCARNATION, MAX_INCARNATION_JUMP):
+        bench.tell(suspect("a", accused))
+    bench.tell(suspect("a", MAX_INCARNATION - 1))
     assert bench.member.local.incarnation == MAX_INCARNATION
     bench.member.set_meta(b"after the last", 0.0)
     assert (bench.member.local.incarnation, bench.member.local.meta) == (MAX_INCARNATION, b"after the last")

@@ -11,11 +11,12 @@ import pytest
 from gossip import BroadcastSpread, IdentityRules, LocalError, PingTimedOut, ReconnectConfig, State, UserMessageReceived
 from gossip.broadcasts import MAX_QUEUED_USER_MESSAGES
 from gossip.codec import encode, encode_compressed
-from gossip.core import MAX_DATAGRAM_PAYLOAD, MAX_STREAM_PAYLOAD
+from gossip.core import MAX_ATTACHED_BYTES, MAX_DATAGRAM_PAYLOAD
 from gossip.lzw import compress
 from gossip.messages import Alive, IndirectPing, Nack, PacketMessage, Ping, UserMessage
 from gossip.prober import MAX_OUTSTANDING_PINGS
 from gossip.receiver import MAX_UNFINISHED_PACKETS
+from gossip.streams import MAX_USER_STATE
 from gossip.timers import MIN_SWEEP, TimerKind, Timers
 from tests.gossip.bench import OWN, PROBING, STILL, dead, make_bench, node_state, packed, suspect
 from tests.gossip.helpers import VSN
@@ -110,7 +111,7 @@ def test_user_messages_that_wait_are_bounded_and_those_dropped_are_done_with() -
     assert bench.member.statistics().queued_user_messages == MAX_QUEUED_USER_MESSAGES
 
 
-@pytest.mark.parametrize(("reliable", "limit"), [(False, MAX_DATAGRAM_PAYLOAD), (True, MAX_STREAM_PAYLOAD)])
+@pytest.mark.parametrize(("reliable", "limit"), [(False, MAX_DATAGRAM_PAYLOAD), (True, MAX_USER_STATE)])
 def test_a_user_message_too_long_for_its_way_is_refused(reliable: bool, limit: int) -> None:
     bench = make_bench()
     with pytest.raises(LocalError, match=f"at most {limit}"):
@@ -124,7 +125,7 @@ def test_a_user_message_too_long_for_its_way_is_refused(reliable: bool, limit: i
 
 def test_what_the_application_sends_along_is_bounded() -> None:
     bench = make_bench()
-    for too_much in ({"user_state": bytes(MAX_STREAM_PAYLOAD + 1)}, {"ack_payload": bytes(513)}):
+    for too_much in ({"user_state": bytes(MAX_ATTACHED_BYTES + 1)}, {"ack_payload": bytes(513)}):
         with pytest.raises(LocalError):
             bench.member.attach(**too_much)
 

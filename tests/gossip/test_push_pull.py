@@ -495,17 +495,28 @@ def test_more_than_a_peer_takes_is_refused_when_sent_and_leaves_no_stream_open()
     assert bench.member.statistics().streams_open == 0
 
 
+@pytest.mark.slow
 def test_a_view_too_long_for_a_peer_is_not_sent_and_stops_nothing() -> None:
     keyring = Keyring([bytes(16)])
-    bench = Bench(make_member(config=STILL, keyring=keyring))
-    bench.member.attach(user_state=bytes(MOST))
+    large = replace(STILL, identity=replace(STILL.identity, max_members=30_000))
+    bench = Bench(make_member(config=large, keyring=keyring))
+    for number in range(26_000):  # of 830 bytes each: more than 20 MiB
+        bench.member.receive_datagram(
+            Envelope(STILL.wire, keyring, bytes).wrap_packet(
+                encode(Alive(1, f"{number:0>255}", b"\x7f\0\0\x09", 7946, bytes(512), VSN)), crc=False
+            ),
+            PEER,
+            0.0,
+        )
     _, token = begin_join(bench)
+    bench.run(0.5)
     assert outcome(bench)[0] == token
-    stream = bench.member.accept_stream(PEER, 0.0)
+    stream = bench.member.accept_stream(PEER, bench.now)
     request = Envelope(STILL.wire, keyring, bytes).wrap_stream(
         encode_push_pull(True, [node_state(bench, "b", State.ALIVE)], b"")
     )
-    bench.member.receive_stream(stream, request, 0.0)
+    bench.member.receive_stream(stream, request, bench.now)
+    bench.run(1.0)
     assert bench.state("b") is State.ALIVE
     assert bench.member.statistics().streams_open == 0
     assert bench.member.statistics().stream_problems == 2
