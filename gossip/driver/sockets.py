@@ -91,6 +91,11 @@ def advertised(datagrams: socket.socket) -> Address:
     raise LocalError(f"bound to {host} and no default route tells which address others reach; say which to advertise")
 
 
+def is_wildcard(host: str) -> bool:
+    """Whether a literal stands for all of this machine's addresses, so that nobody can reach it."""
+    return pack_host(host) in WILDCARDS
+
+
 def from_sockaddr(sockaddr: tuple[str, int] | tuple[str, int, int, int]) -> Address:
     """What the system says as an address of ours: no scope, and IPv4 never in its mapped form."""
     host = sockaddr[0]

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from gossip.driver.sockets import from_sockaddr, reason_of, to_sockaddr
+from gossip.driver.sockets import from_sockaddr, is_wildcard, reason_of, to_sockaddr
 from gossip.outbox import OpenStream, StreamCommand, StreamId, WriteStream
 
 if TYPE_CHECKING:
@@ -61,6 +61,8 @@ class Streams:
         self._nursery = nursery
         self._tell = tell
         self._family = listener.socket.family
+        host: str = listener.socket.getsockname()[0]
+        self._local = None if is_wildcard(host) else (host, 0)  # what connections come from: the bound address, if any
         self._streams: dict[StreamId, _Stream] = {}
 
     def carry_out(self, command: StreamCommand) -> None:
@@ -120,6 +122,8 @@ class Streams:
     async def _dial(self, sockaddr: tuple[str, int]) -> trio.SocketStream:
         connection = trio.socket.socket(self._family, socket.SOCK_STREAM)
         try:
+            if self._local is not None:
+                await connection.bind(self._local)
             await connection.connect(sockaddr)
         except BaseException:
             connection.close()

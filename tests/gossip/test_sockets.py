@@ -57,3 +57,17 @@ async def test_the_largest_datagram_is_read_whole() -> None:
                 if isinstance(event, UserMessageReceived):
                     assert event.payload == payload[: LARGEST_ON_IPV4 - 1]
                     break
+
+
+async def test_streams_come_from_the_bound_address_as_datagrams_do() -> None:
+    async with (
+        open_ring("ann", ("127.0.77.1", 0), STILL) as ann,
+        open_ring("bea", ("127.0.77.2", 0), STILL) as bea,
+        ann.subscribe() as heard,
+    ):
+        await bea.send(ann.view.local.address, b"by stream", reliable=True)
+        with trio.fail_after(10):
+            async for event in heard:
+                if isinstance(event, UserMessageReceived):
+                    assert event.source[0] == "127.0.77.2"
+                    break
