@@ -8,7 +8,7 @@ import pytest
 
 from gossip import MemberFailed, Membership, MemberSuspected, ReconnectConfig, profile
 from gossip.codec import decode_message_untrusted, encode, split_compound_untrusted
-from gossip.messages import Alive, Dead, PacketMessage, Suspect
+from gossip.messages import Alive, Dead, PacketMessage, Ping, Suspect
 from gossip.suspicion import suspicion_timeout
 from tests.gossip.helpers import VSN, events_of, make_member, of_type
 
@@ -32,7 +32,10 @@ def make_observer() -> Membership:
 
 
 def forget_news(member: Membership) -> None:
-    member._parts.broadcasts.membership.clear()
+    """Pinged often enough, it has told all."""
+    while member.statistics().queued_broadcasts:
+        hear(member, Ping(1, "a"))
+    member.datagrams_to_send()
     events_of(member)
 
 
