@@ -37,7 +37,7 @@ FLUSH_WITHIN: Final = 1.0
 SEED_RETRY_MIN: Final = 1.0
 SEED_RETRY_MAX: Final = 30.0
 CHECK_INTERVAL: Final = 1.0
-"""Seconds between two looks at the counts of what could not be read."""
+"""Seconds between two looks at the counts: of accusations refuted, of what could not be read."""
 MAX_UNREAD_NOTICES: Final = 1024
 """Notices kept for a reader that is behind; what is lost beyond that is counted, and the count is told."""
 
@@ -176,8 +176,8 @@ class Agent:
             if self._reporter.leaving and not self._has_company():
                 self._patience.cancel()
 
-    async def watch_problems(self) -> None:
-        """Warn of what cannot be read, for ever."""
+    async def watch_counts(self) -> None:
+        """Tell what only the counts show, for ever."""
         while True:
             await trio.sleep(CHECK_INTERVAL)
             self._carry_out(self._reporter.check(self.ring.statistics(), time.time(), trio.current_time()))

@@ -50,6 +50,7 @@ class Reporter:
         self._restraint = Restraint(TOLD_INTERVAL)
         self._datagram_problems = 0
         self._stream_problems = 0
+        self._refutations = 0
         self.leaving = False
 
     def hear(self, event: Event, at: float, now: float) -> Report:
@@ -65,7 +66,20 @@ class Reporter:
         return NOTHING if notice is None else Report((notice,))
 
     def check(self, statistics: Statistics, at: float, now: float) -> Report:
-        """Warn if packets or streams came that could not be read."""
+        """What the counts alone tell: that we had to refute an accusation (told as often as this is called), and that
+        packets or streams came that could not be read."""
+        refuted, warned = self._tell_refutations(statistics, at), self._warn_unreadable(statistics, at, now)
+        return Report(refuted.notices + warned.notices)
+
+    def _tell_refutations(self, statistics: Statistics, at: float) -> Report:
+        accusations = statistics.refutations - self._refutations
+        if not accusations:
+            return NOTHING
+        self._refutations = statistics.refutations
+        evidence = {"accusations": accusations, "incarnation": statistics.incarnation}
+        return Report((Notice(at, "refuted", self._name, evidence=evidence),))
+
+    def _warn_unreadable(self, statistics: Statistics, at: float, now: float) -> Report:
         datagrams = statistics.datagram_problems - self._datagram_problems
         streams = statistics.stream_problems - self._stream_problems
         if not datagrams and not streams:

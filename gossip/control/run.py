@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import trio
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
     from gossip.control.agent import AgentSettings, Feed
+    from gossip.driver import Ring
 
 
 async def run_agent(settings: AgentSettings, output: int) -> int:
@@ -43,6 +44,7 @@ async def run_agent(settings: AgentSettings, output: int) -> int:
                 meta=settings.meta,
             ) as ring,
             ring.subscribe() as events,
+            _checked(ring, settings.name),
             trio.open_nursery() as nursery,
         ):
             agent = Agent(ring, settings, None if control is None else settings.api)
@@ -50,7 +52,7 @@ async def run_agent(settings: AgentSettings, output: int) -> int:
             agent.introduce()
             nursery.start_soon(_print_notices, agent, feed, output)
             nursery.start_soon(agent.hear, events)
-            nursery.start_soon(agent.watch_problems)
+            nursery.start_soon(agent.watch_counts)
             if settings.seeds:
                 nursery.start_soon(agent.find_seeds)
             if control is not None:
@@ -60,6 +62,15 @@ async def run_agent(settings: AgentSettings, output: int) -> int:
                 await agent.let_readers_finish()
             nursery.cancel_scope.cancel()
     return 0 if agent.ended.is_set() else EXIT_NO
+
+
+@asynccontextmanager
+async def _checked(ring: Ring, name: str) -> AsyncIterator[None]:
+    """An allow-list that leaves ourselves out keeps us off every list, our own included: that is nobody's wish."""
+    if ring.view.member(name) is None:
+        host = ring.view.local.address[0]
+        raise LocalError(f"the allowed networks leave out our own address {host}; allow a network that it is in")
+    yield
 
 
 async def _wait_for_end(agent: Agent, signals: AsyncIterator[int]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import time
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,9 @@ import pytest
 import trio
 
 from gossip import metallb_key
+from gossip.codec import encode
 from gossip.control.agent import MAX_UNREAD_NOTICES
+from gossip.messages import Suspect
 from tests.gossip.cli.helpers import (
     FIRST_KEY,
     SECOND_KEY,
@@ -197,6 +200,14 @@ async def test_packets_that_no_key_decrypts_are_warned_of_once_in_a_while(peers:
     warning = await ann.notice("warning")
     assert warning["evidence"]["reason"] == f"cannot be read: {stranger.address} port {PORT}: no key decrypts it"
     assert [item["event"] for item in ann.notices.items] == ["joined"]
+
+
+async def test_an_accusation_that_was_refuted_is_told(peers: Peers) -> None:
+    ann = await peers.ours("ann")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as accuser:
+        accuser.sendto(encode(Suspect(1, "ann", "bea")), (ann.address, PORT))
+    refuted = await ann.notice("refuted", "ann")
+    assert refuted["evidence"] == {"accusations": 1, "incarnation": 2}
 
 
 async def test_a_ring_is_given_its_first_key_while_it_runs(peers: Peers, tmp_path: Path) -> None:

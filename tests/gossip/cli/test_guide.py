@@ -30,5 +30,5 @@ def test_every_command_that_is_shown_exists_and_most_are_shown() -> None:
 
 
 def test_every_event_that_is_told_is_explained() -> None:
-    told = {name for name, _ in _TOLD.values()} | {"listening", "user-event", "warning", "lost"}
+    told = {name for name, _ in _TOLD.values()} | {"listening", "refuted", "user-event", "warning", "lost"}
     assert [name for name in sorted(told) if f"`{name}`" not in GUIDE] == []

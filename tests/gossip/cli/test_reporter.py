@@ -14,7 +14,10 @@ from gossip import (
     UserMessageReceived,
     UserStateReceived,
 )
+from gossip.codec import encode as encode_message
+from gossip.control.notices import Notice
 from gossip.control.reporter import NOTHING, TOLD_INTERVAL, Report, Reporter
+from gossip.messages import Dead, Suspect
 from gossip.packing import pack
 from gossip.serf import JoinIntent, LeaveIntent, SerfSide, UserEvent, decode_untrusted, encode
 from tests.gossip.helpers import make_member
@@ -76,6 +79,23 @@ def test_a_stream_that_cannot_be_read_is_warned_of_too() -> None:
     (warning,) = Reporter("ann", None).check(statistics, 1e9, 0.0).notices
     assert warning.evidence is not None
     assert warning.evidence["reason"] == "cannot be read: 10.0.0.3 port 5: no"
+
+
+def test_accusations_that_were_refuted_are_told_together_and_once() -> None:
+    reporter, member = Reporter("ann", None), make_member("ann")
+    for incarnation in (1, 2):
+        member.receive_datagram(encode_message(Suspect(incarnation, "ann", "bea")), ("10.0.0.2", 7946), 0.0)
+    assert reporter.check(member.statistics(), 1e9, 0.0) == Report(
+        (Notice(1e9, "refuted", "ann", evidence={"accusations": 2, "incarnation": 3}),)
+    )
+    assert reporter.check(member.statistics(), 1e9, 1.0) == NOTHING
+    member.receive_datagram(encode_message(Dead(3, "ann", "bea")), ("10.0.0.2", 7946), 1.0)
+    assert names(reporter.check(member.statistics(), 1e9, 2.0)) == ["refuted"]
+
+
+def test_who_is_accused_and_hears_nonsense_is_told_of_both() -> None:
+    statistics = replace(make_member().statistics(), refutations=1, datagram_problems=1)
+    assert names(Reporter("ann", None).check(statistics, 1e9, 0.0)) == ["refuted", "warning"]
 
 
 # ---- with serf's habits
