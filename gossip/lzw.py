@@ -191,13 +191,3 @@ def compress(data: bytes) -> bytes:
     deflater = Deflater(data)
     deflater.step(sys.maxsize)
     return deflater.output
-
-
-def decompress_untrusted(data: bytes, limit: int) -> bytes:
-    """The plain bytes of an LZW stream; what follows its end code is ignored.
-
-    Raises :class:`BadPacket` for more than ``limit`` bytes of output, a missing end code or an unknown code.
-    """
-    inflater = Inflater(data, limit)
-    inflater.step(sys.maxsize)
-    return inflater.output

@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator, Callable
 from gossip import Keyring, WireConfig
 from gossip.codec import decode_message_untrusted, encode
 from gossip.envelope import Envelope
-from gossip.lzw import compress, decompress_untrusted
+from gossip.lzw import compress
 from gossip.messages import Alive, Ping
 from tests.bench.measuring import RUNS, Row, time_calls
+from tests.gossip.wire.helpers import decompress_untrusted
 from tests.interop.programs import GoPeer
 
 SIZES = (1_024, 65_536)

@@ -9,7 +9,7 @@ from gossip.dissect import dissect
 from gossip.envelope import Envelope, WireConfig
 from gossip.errors import BadPacket
 from gossip.keyring import Keyring
-from gossip.lzw import Inflater, compress, decompress_untrusted
+from gossip.lzw import Inflater, compress
 from gossip.messages import (
     Compressed,
     ErrorReply,
@@ -24,6 +24,7 @@ from gossip.streams import StreamFault, StreamLimits, StreamReader, Want
 from gossip.turns import run_to_end
 from tests.fuzz.harness import Target
 from tests.fuzz.ring import Ring
+from tests.gossip.wire.helpers import decompress_untrusted
 from tests.vectors import NONCE, packets, records, streams, vectors
 
 KEY = bytes(range(16))
