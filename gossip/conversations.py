@@ -17,6 +17,7 @@ from gossip.errors import LocalError
 from gossip.events import UserMessageReceived, UserStateReceived
 from gossip.messages import Ack, ErrorReply, Ping, PushPull, UserMessage
 from gossip.streams import StreamFault, Want, encode_push_pull_in_turns, encode_user_stream
+from gossip.turns import map_in_turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -33,6 +34,11 @@ if TYPE_CHECKING:
 
 COMPRESS_TURN: Final = 8 * 1024
 """Bytes compressed in one turn."""
+SNAPSHOT_TURN: Final = 400
+"""Members whose state is written down in one turn."""
+
+NO_ROOM: Final = "too many streams at once"
+"""What a peer is told whose stream is one too many."""
 
 
 class Conversations:
@@ -75,7 +81,7 @@ class Conversations:
             address, now + self._config.timeout, lambda reply: isinstance(reply, PushPull), finished
         )
         stream.join = join
-        self._jobs.run(self._write_state(stream, now), now)
+        self._jobs.run(self._write(stream, self._encode_state(join), now), now)
 
     def ping(self, address: Address, ping: Ping, deadline: float, now: float) -> None:
         """Ping over a stream; an ack of its number is handed to ``on_stream_ack``, a failure to nobody (§5.5)."""
@@ -94,20 +100,27 @@ class Conversations:
     ) -> None:
         """Send a user message reliably. It arrived, as far as one can tell, when the peer closes without an error.
 
-        Raises :class:`LocalError` when it is longer than peers take, whatever compression and encryption make of it.
+        Raises :class:`LocalError` when it is longer than peers take. Whether it is once it is compressed is known
+        later, and told by ``finished``.
         """
-        data = self._envelope.wrap_stream(encode_user_stream(payload))
-        self._table.write(self._table.open(address, now + self._config.timeout, None, finished), data)
+        body = encode_user_stream(payload)
+        if not self._envelope.config.compression:
+            self._envelope.check_stream_length(len(body))
+        stream = self._table.open(address, now + self._config.timeout, None, finished)
+        self._jobs.run(self._write(stream, self._envelope.wrap_stream_in_turns(body, COMPRESS_TURN), now), now)
 
     # ---- the side that accepts
 
     def accept(self, address: Address, now: float) -> StreamId:
         """A peer has connected. The number given back names the stream from here on; it may be closed at once."""
+        has_room = self._table.has_room_for(address[0])
         stream = self._table.accept(address, now + self._config.timeout)
-        is_allowed = self._allowed.permits_host(address[0])
-        if self._table.is_full or not is_allowed:
-            self._table.note_problem(stream, "too many streams at once" if is_allowed else "not in an allowed network")
-            self._table.close(stream, None, now)
+        if not self._allowed.permits_host(address[0]):
+            self._turn_away(stream, "not in an allowed network", now)
+        elif not has_room:
+            # Said aloud: to the sender of a user message, a stream that is merely closed went well.
+            self._table.write(stream, self._envelope.wrap_stream(encode(ErrorReply(NO_ROOM))))
+            self._turn_away(stream, NO_ROOM, now)
         return stream.number
 
     # ---- both
@@ -118,20 +131,23 @@ class Conversations:
         if stream is None:
             return
         stream.reader.feed(data)
-        if self._table.is_overfed:
-            self._end_overfed(stream, now)
-        elif not stream.busy:
+        self._table.weigh(stream, now)
+        if stream in self._table and not stream.busy:
             stream.busy = True
             self._jobs.run(self._read(stream, now), now)
 
     # ---- turns
 
-    def _write_state(self, stream: Stream, now: float) -> Job:
-        """Send our view as it is at this moment, or close the stream when no peer would take as much."""
-        nodes = [record.node_state() for record in self._roster.listed()]
+    def _encode_state(self, join: bool) -> Generator[None, object, bytes]:
+        """Our view, each member as it is when its turn comes."""
+        nodes = yield from map_in_turns(lambda record: record.node_state(), self._roster.listed(), SNAPSHOT_TURN)
+        body = yield from encode_push_pull_in_turns(join, nodes, self.user_state)
+        return (yield from self._envelope.wrap_stream_in_turns(body, COMPRESS_TURN))
+
+    def _write(self, stream: Stream, encoding: Generator[None, object, bytes], now: float) -> Job:
+        """Send what the encoding makes, or close the stream when no peer would take as much."""
         try:
-            body = yield from _in_turns(encode_push_pull_in_turns(stream.join, nodes, self.user_state))
-            data = yield from _in_turns(self._envelope.wrap_stream_in_turns(body, COMPRESS_TURN))
+            data = yield from encoding
         except LocalError as reason:
             self._table.note_problem(stream, reason)
             self._table.close(stream, str(reason), now)
@@ -142,9 +158,7 @@ class Conversations:
         """Read on until a message is whole, data is lacking, or the stream makes no sense."""
         try:
             while (got := stream.reader.next_message()) is Want.TURN:
-                if self._table.is_overfed:  # bytes also grow without new ones: they are inflated
-                    self._end_overfed(stream, now)
-                    return
+                self._table.weigh(stream, now)  # bytes also grow without new ones: they are inflated
                 now = yield
                 if stream not in self._table:
                     return
@@ -158,8 +172,7 @@ class Conversations:
         else:
             yield from self._take_reply(stream, got, now)
 
-    def _end_overfed(self, stream: Stream, now: float) -> None:
-        reason = "the streams together hold more unread bytes than allowed"
+    def _turn_away(self, stream: Stream, reason: str, now: float) -> None:
         self._table.note_problem(stream, reason)
         self._table.close(stream, reason, now)
 
@@ -194,7 +207,7 @@ class Conversations:
             return
         stream.merging = True
         stream.join = message.join
-        yield from self._write_state(stream, now)
+        yield from self._write(stream, self._encode_state(message.join), now)
         yield from self._merge(stream, message, now)
 
     def _take_reply(self, stream: Stream, message: StreamMessage, now: float) -> Job:
@@ -205,28 +218,18 @@ class Conversations:
             self._table.note_problem(stream, answered)
             self._table.close(stream, answered, now)
         elif isinstance(message, PushPull):
-            reason = yield from self._merge(stream, message, now)
-            self._table.close(stream, reason, now)
+            yield from self._merge(stream, message, now)
         else:
             self._table.close(stream, None, now)
 
-    def _merge(self, stream: Stream, message: PushPull, now: float) -> Generator[None, float, str | None]:
-        refusal = self._merger.objection(message, stream.join)
+    def _merge(self, stream: Stream, message: PushPull, now: float) -> Job:
+        """Merge a view, unless something speaks against it, and close the stream."""
+        refusal = yield from self._merger.objection(message, stream.join)
         if refusal is not None:
-            self._table.note_problem(stream, refusal)
-            return refusal
+            self._table.note_problem(stream, refusal.reason)
+            self._table.close(stream, refusal.reason, now)
+            return
         yield from self._merger.merge(message.nodes, now)
         if message.user_state:
             self._outbox.emit(UserStateReceived(message.user_state, stream.join))
-        return None
-
-
-def _in_turns(steps: Generator[None, None, bytes]) -> Generator[None, float, bytes]:
-    """Run a generator that needs no time as part of a job."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            result: bytes = end.value
-            return result
-        yield
+        self._table.close(stream, None, now)

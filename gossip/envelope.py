@@ -116,7 +116,7 @@ class Envelope:
         """Raise :class:`BadPacket` unless a packet or stream with this label, ``b""`` for none, is for us (§4.4)."""
         expected = b"" if self.config.skip_inbound_label_check else self.config.label
         if label != expected:
-            raise BadPacket(f"label {label!r:.40} where {expected!r:.40} is expected")
+            raise BadPacket(f"label {_shown(label)} where {_shown(expected)} is expected")
 
     def wrap_stream(self, body: bytes) -> bytes:
         """A stream body: compressed if that is on at all, then encrypted in its frame (§5.1); without the label header.
@@ -125,7 +125,7 @@ class Envelope:
         """
         return run_to_end(self.wrap_stream_in_turns(body, len(body)))
 
-    def wrap_stream_in_turns(self, body: bytes, budget: int) -> Generator[None, None, bytes]:
+    def wrap_stream_in_turns(self, body: bytes, budget: int) -> Generator[None, object, bytes]:
         """As :meth:`wrap_stream`, pausing after every ``budget`` bytes of compression."""
         if self.config.compression:
             deflater = Deflater(body)
@@ -134,11 +134,18 @@ class Envelope:
             body = encode_compressed(deflater.output)
         if not self._encrypts:
             return body
-        length = sealed_length(len(body), self.config.encryption_version)
-        if length > MAX_ENCRYPTED:
-            raise LocalError(f"{length} encrypted bytes are more than the {MAX_ENCRYPTED} that peers accept")
-        header = _ENCRYPT + length.to_bytes(4, "big")
+        header = _ENCRYPT + self.check_stream_length(len(body)).to_bytes(4, "big")
         return header + self._seal(body, header + self.config.label)
+
+    def check_stream_length(self, length: int) -> int:
+        """How many bytes a stream body of that many has once encrypted. Raises :class:`LocalError` for more than peers
+        accept."""
+        if not self._encrypts:
+            return length
+        sealed = sealed_length(length, self.config.encryption_version)
+        if sealed > MAX_ENCRYPTED:
+            raise LocalError(f"{sealed} encrypted bytes are more than the {MAX_ENCRYPTED} that peers accept")
+        return sealed
 
     def open_stream_untrusted(self, header: bytes, payload: bytes) -> Generator[None, None, bytes]:
         """The body in an encrypted frame: its five header bytes and the payload. Pauses as decryption does (§5.2).
@@ -192,3 +199,8 @@ def is_plain_untrusted(body: bytes) -> bool:
     except BadPacket:
         return False
     return type(value) is tuple and not rest
+
+
+def _shown(label: bytes) -> str:
+    """A label for an error text."""
+    return f"'{label.decode(errors='backslashreplace'):.40}'" if label else "none"

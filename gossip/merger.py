@@ -7,20 +7,23 @@ from typing import TYPE_CHECKING, Final
 from gossip.addresses import unpack_host
 from gossip.members import NO_VERSIONS, Member
 from gossip.messages import State
-from gossip.versions import VERSIONS_BYTES, disagreement
+from gossip.turns import map_in_turns
+from gossip.versions import VERSIONS_BYTES, VersionSurvey
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Generator, Sequence
 
     from gossip.claims import Claims
     from gossip.config import VersionCheck
     from gossip.jobs import Job
     from gossip.members import Roster
     from gossip.messages import NodeState, PushPull
-    from gossip.policy import Policy
+    from gossip.policy import Policy, Refusal
 
 MERGE_TURN: Final = 100
 """Members merged in one turn."""
+CHECK_TURN: Final = 400
+"""Members whose versions are looked at in one turn."""
 
 
 class Merger:
@@ -32,15 +35,17 @@ class Merger:
         self._policy = policy
         self._check = check
 
-    def objection(self, message: PushPull, join: bool) -> str | None:
-        """Why this view must not be merged: versions that do not fit, or the policy's veto of a join."""
-        remote = [(state.state, state.vsn) for state in message.nodes]
-        local = [(record.state, record.vsn) for record in self._roster.listed()]
-        reason = disagreement(remote, local, self._check)
-        if reason is not None or not join or self._policy.merges_all:
-            return reason
-        refusal = self._policy.merge([_member(state) for state in message.nodes if len(state.addr) in (4, 16)])
-        return None if refusal is None else refusal.reason
+    def objection(self, message: PushPull, join: bool) -> Generator[None, object, Refusal | None]:
+        """Why this view must not be merged: versions that do not fit, or the policy's veto of a join. Pauses."""
+        survey = VersionSurvey(self._check)
+        yield from map_in_turns(survey.add, message.nodes, CHECK_TURN)
+        yield from map_in_turns(survey.add, self._roster.listed(), CHECK_TURN)
+        refusal = survey.objection()
+        if refusal is not None or not join or self._policy.merges_all:
+            return refusal
+        states = [state for state in message.nodes if len(state.addr) in (4, 16)]
+        members = yield from map_in_turns(_member, states, MERGE_TURN)
+        return self._policy.merge(members)
 
     def merge(self, nodes: Sequence[NodeState], now: float) -> Job:
         """Claim each member's state, :data:`MERGE_TURN` a turn."""

@@ -22,6 +22,7 @@ from gossip.pushpull import PushPullSchedule
 from gossip.receiver import Receiver
 from gossip.reconnector import Reconnector
 from gossip.stream_table import StreamTable
+from gossip.streams import StreamLimits
 from gossip.timers import Timer, TimerKind, Timers
 
 if TYPE_CHECKING:
@@ -65,7 +66,9 @@ class Parts:
             timers=self.timers, awareness=self.awareness, allowed=allowed, policy=policy,
             on_death=lambda record, now: self.reconnector.member_died(record, now),  # noqa: PLW0108  # it is made later
         )  # fmt: skip
-        self.streams: Final = StreamTable(envelope, self.outbox, self.timers)
+        self.streams: Final = StreamTable(
+            envelope, self.outbox, self.timers, StreamLimits(max_nodes=config.identity.max_members)
+        )
         self.conversations: Final = Conversations(
             config.push_pull, own, table=self.streams, roster=self.roster, envelope=envelope, outbox=self.outbox,
             jobs=self.jobs, allowed=allowed,

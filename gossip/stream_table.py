@@ -8,11 +8,12 @@ Rules kept here:
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from gossip.outbox import CloseStream, OpenStream, StreamId, WriteStream
-from gossip.streams import StreamReader
+from gossip.streams import DEFAULT_LIMITS, StreamLimits, StreamReader
 from gossip.timers import Timer, TimerKind, Timers
 
 if TYPE_CHECKING:
@@ -25,8 +26,10 @@ if TYPE_CHECKING:
 
 MAX_INBOUND_STREAMS: Final = 512
 """Accepted streams open at once; more are closed at once."""
+MAX_STREAMS_PER_PEER: Final = 64
+"""Of these, those of one host. A member has a push/pull and some pings under way, and several may share a host."""
 MAX_BUFFERED_BYTES: Final = 64 * 1024 * 1024
-"""Bytes that all streams together may hold unread; the stream that would exceed it is closed."""
+"""Bytes that all streams together may hold unread. Beyond, the largest stream of the host that holds most is closed."""
 
 
 @dataclass(slots=True, eq=False)
@@ -45,18 +48,24 @@ class Stream:
     join: bool = False
     busy: bool = False
     merging: bool = False
+    held: int = 0
+    """The most bytes its reader has held so far. What it read of them is held on to until the stream ends."""
 
 
 class StreamTable:
     """All open streams by number."""
 
-    def __init__(self, envelope: Envelope, outbox: Outbox, timers: Timers) -> None:
+    def __init__(
+        self, envelope: Envelope, outbox: Outbox, timers: Timers, limits: StreamLimits = DEFAULT_LIMITS
+    ) -> None:
         self._envelope = envelope
         self._outbox = outbox
         self._timers = timers
+        self._limits = limits
         self._streams: dict[StreamId, Stream] = {}
         self._numbers = 0
-        self._inbound = 0
+        self._inbound: Counter[str] = Counter()  # accepted streams by host
+        self._held = 0
         self.problems = 0
         self.last_problem = ""
 
@@ -70,15 +79,9 @@ class StreamTable:
         """The open stream of that number."""
         return self._streams.get(number)
 
-    @property
-    def is_full(self) -> bool:
-        """Whether more were accepted than may be open."""
-        return self._inbound > MAX_INBOUND_STREAMS
-
-    @property
-    def is_overfed(self) -> bool:
-        """Whether the streams together hold more than they may."""
-        return sum(stream.reader.buffered for stream in self._streams.values()) > MAX_BUFFERED_BYTES
+    def has_room_for(self, host: str) -> bool:
+        """Whether one more stream may be accepted from there."""
+        return self._inbound[host] < MAX_STREAMS_PER_PEER and self._inbound.total() < MAX_INBOUND_STREAMS
 
     @property
     def merging(self) -> int:
@@ -115,12 +118,33 @@ class StreamTable:
         """End a stream, for ``reason`` or (``None``) because all went well."""
         if self._streams.pop(stream.number, None) is None:
             return
-        self._inbound -= stream.inbound
+        self._held -= stream.held
+        if stream.inbound:
+            self._inbound[stream.address[0]] -= 1
+            if not self._inbound[stream.address[0]]:
+                del self._inbound[stream.address[0]]
         stream.timer.cancel()
         if tell_driver:
             self._outbox.command(CloseStream(stream.number))
         if stream.finished is not None:
             stream.finished(reason, now)
+
+    def weigh(self, stream: Stream, now: float) -> None:
+        """Count what a stream has grown by. While all together hold too much, whoever hoards loses a stream."""
+        growth = max(stream.reader.buffered - stream.held, 0)
+        stream.held += growth
+        self._held += growth
+        while self._held > MAX_BUFFERED_BYTES:
+            largest = self._largest_hoard()
+            reason = "the streams together hold more unread bytes than allowed"
+            self.note_problem(largest, reason)
+            self.close(largest, reason, now)
+
+    def _largest_hoard(self) -> Stream:
+        by_host: Counter[str] = Counter()
+        for stream in self._streams.values():
+            by_host[stream.address[0]] += stream.held
+        return max(self._streams.values(), key=lambda stream: (by_host[stream.address[0]], stream.held))
 
     def fail(self, number: StreamId, reason: str, now: float) -> None:
         """The connection could not be made, or broke."""
@@ -142,8 +166,9 @@ class StreamTable:
     def _add(self, address: Address, deadline: float, *, inbound: bool) -> Stream:
         self._numbers += 1
         timer = self._timers.schedule(deadline, TimerKind.STREAM_DEADLINE, self._numbers)
-        reader = StreamReader(self._envelope, labelled=inbound)
+        reader = StreamReader(self._envelope, labelled=inbound, limits=self._limits)
         stream = Stream(self._numbers, address, reader, inbound, timer)
         self._streams[stream.number] = stream
-        self._inbound += inbound
+        if inbound:
+            self._inbound[address[0]] += 1
         return stream

@@ -35,7 +35,7 @@ from gossip.messages import (
 )
 from gossip.packets import INFLATE_TURN
 from gossip.packing import Walker
-from gossip.turns import run_to_end
+from gossip.turns import map_in_turns, run_to_end
 
 if TYPE_CHECKING:
     from gossip.envelope import Envelope
@@ -98,7 +98,7 @@ class StreamLimits:
 
 DEFAULT_LIMITS: Final = StreamLimits()
 
-_Step: TypeAlias = Generator[Want, None, StepT]
+_Step: TypeAlias = Generator[Want | None, None, StepT]
 _Parsing: TypeAlias = _Step[StreamMessage]
 
 
@@ -208,7 +208,7 @@ class StreamReader:
         Raises :class:`StreamFault`, again if asked again.
         """
         try:
-            return next(self._parsing)
+            return next(self._parsing) or Want.TURN
         except StopIteration as done:
             if self._fault is not None:
                 raise self._fault from None
@@ -222,7 +222,7 @@ class StreamReader:
         self._drop()
         raise self._fault
 
-    # The parser: every step is a generator that yields what it lacks.
+    # The parser: every step is a generator that yields what it lacks, and nothing where work on bytes pauses.
 
     def _parse(self) -> _Parsing:
         if self._labelled:
@@ -263,7 +263,7 @@ class StreamReader:
         self._kept = length
         header = bytes((MessageType.ENCRYPT,)) + declared
         try:
-            body = yield from _in_turns(self._envelope.open_stream_untrusted(header, payload))
+            body = yield from self._envelope.open_stream_untrusted(header, payload)
         except BadPacket as reason:
             raise _answered(str(reason)) from None
         self.layers.append(f"encrypt v{payload[0]}")
@@ -343,16 +343,6 @@ def _check_range_untrusted(what: str, declared: int, limit: int) -> None:
         raise BadPacket(f"{declared} {what} are declared; 0..{limit} are allowed")
 
 
-def _in_turns(work: Generator[None, None, bytes]) -> _Step[bytes]:
-    while True:
-        try:
-            next(work)
-        except StopIteration as done:
-            result: bytes = done.value
-            return result
-        yield Want.TURN
-
-
 def encode_push_pull(join: bool, nodes: Sequence[NodeState], user_state: bytes) -> bytes:
     """A push/pull body before its layers (§5.3). Raises :class:`LocalError` for more than peers accept."""
     return run_to_end(encode_push_pull_in_turns(join, nodes, user_state))
@@ -360,17 +350,13 @@ def encode_push_pull(join: bool, nodes: Sequence[NodeState], user_state: bytes) 
 
 def encode_push_pull_in_turns(
     join: bool, nodes: Sequence[NodeState], user_state: bytes
-) -> Generator[None, None, bytes]:
+) -> Generator[None, object, bytes]:
     """As :func:`encode_push_pull`, pausing after every :data:`NODES_TURN` nodes."""
     if len(nodes) > MAX_STREAM_NODES or len(user_state) > MAX_USER_STATE:
         raise LocalError(f"peers refuse a push/pull of {len(nodes)} nodes and {len(user_state)} bytes of user state")
-    parts = [_PUSH_PULL, encode_fragment(PushPullHeader(len(nodes), len(user_state), join))]
-    for index, node in enumerate(nodes):
-        if index and index % NODES_TURN == 0:
-            yield
-        parts.append(encode_fragment(node))
-    parts.append(user_state)
-    return b"".join(parts)
+    header = encode_fragment(PushPullHeader(len(nodes), len(user_state), join))
+    states = yield from map_in_turns(encode_fragment, nodes, NODES_TURN)
+    return b"".join((_PUSH_PULL, header, *states, user_state))
 
 
 def encode_user_stream(payload: bytes) -> bytes:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from gossip.config import VersionCheck
+from gossip.members import NO_VERSIONS
 from gossip.messages import State
+from gossip.policy import Refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from gossip.members import Record
+    from gossip.messages import NodeState
 
 PROTOCOL_MIN: Final = 1
 PROTOCOL_MAX: Final = 5
@@ -17,6 +20,8 @@ STREAM_PINGS_SINCE: Final = 3
 NACKS_SINCE: Final = 4
 CRC_SINCE: Final = 5
 VERSIONS_BYTES: Final = 6
+RANGES_BYTES: Final = 5
+"""As many hold both ranges; the last byte is the version in use."""
 
 
 def own_versions(protocol: int, delegate: tuple[int, int, int]) -> bytes:
@@ -32,30 +37,61 @@ def are_sane(vsn: bytes | None) -> bool:
     return 0 < low <= high and high > 0
 
 
-def disagreement(
-    remote: Iterable[tuple[int, bytes | None]], local: Iterable[tuple[int, bytes]], check: VersionCheck
-) -> str | None:
-    """Why these views must not be merged, or ``None``. Both are (state, versions) of every member.
+class _Span:
+    """The range that all live members speak of one protocol, and the oldest and newest that is in use."""
+
+    def __init__(self, subject: str, low_at: int) -> None:
+        self.subject = subject
+        self.low_at = low_at
+        self.lowest, self.highest = 0, 255
+        self.oldest, self.newest = 255, 0
+
+    def narrow(self, vsn: bytes) -> None:
+        self.lowest = max(self.lowest, vsn[self.low_at])
+        self.highest = min(self.highest, vsn[self.low_at + 1])
+
+    def use(self, vsn: bytes) -> None:
+        current = vsn[self.low_at + 2]
+        self.oldest = min(self.oldest, current)
+        self.newest = max(self.newest, current)
+
+    @property
+    def misfit(self) -> int | None:
+        """A version in use that is out of range. Without any in use, there is none."""
+        if self.oldest > self.newest:
+            return None
+        in_use = (self.oldest, self.newest)
+        return next((version for version in in_use if not self.lowest <= version <= self.highest), None)
+
+
+class VersionSurvey:
+    """The versions in two views, added member by member, and whether everybody's is in everybody's range.
 
     The ranges are those of the live members; who must fit them is ``check``. With ``ALL`` a member without versions
     counts as version 0, as in memberlist; with ``ALIVE`` it is left out, so that it blocks nobody (§16 rows 7, 8).
     """
-    remote_views, local_views = list(remote), list(local)
-    announced = [vsn for state, vsn in remote_views if state == State.ALIVE and vsn is not None and len(vsn) >= 5]
-    announced += [vsn for state, vsn in local_views if state == State.ALIVE]
-    held = [
-        (state, vsn if vsn is not None and len(vsn) >= VERSIONS_BYTES else bytes(VERSIONS_BYTES))
-        for state, vsn in remote_views
-    ]
-    held += local_views
-    if check is VersionCheck.ALIVE:
-        announced = [vsn for vsn in announced if any(vsn)]
-        held = [(state, vsn) for state, vsn in held if state == State.ALIVE and any(vsn)]
-    for subject, low_at, current_at in (("protocol", 0, 2), ("delegate protocol", 3, 5)):
-        lowest = max((vsn[low_at] for vsn in announced), default=0)
-        highest = min((vsn[low_at + 1] for vsn in announced), default=255)
-        for _, vsn in held:
-            if not lowest <= vsn[current_at] <= highest:
-                spoken = f"{lowest} to {highest} that all live members speak"
-                return f"{subject} version {vsn[current_at]} is outside the range {spoken}"
-    return None
+
+    def __init__(self, check: VersionCheck) -> None:
+        self._only_alive = check is VersionCheck.ALIVE
+        self._spans = (_Span("protocol", 0), _Span("delegate protocol", 3))
+
+    def add(self, member: NodeState | Record) -> None:
+        """Count one member in."""
+        vsn = member.vsn or b""
+        is_alive = member.state == State.ALIVE
+        if self._only_alive and not (is_alive and any(vsn)):
+            return
+        is_whole = len(vsn) >= VERSIONS_BYTES
+        for span in self._spans:
+            if is_alive and len(vsn) >= RANGES_BYTES:
+                span.narrow(vsn)
+            if is_whole or not self._only_alive:
+                span.use(vsn if is_whole else NO_VERSIONS)
+
+    def objection(self) -> Refusal | None:
+        """Why the views must not be merged."""
+        for span in self._spans:
+            if span.misfit is not None:
+                spoken = f"{span.lowest} to {span.highest} that all live members speak"
+                return Refusal(f"{span.subject} version {span.misfit} is outside the range {spoken}")
+        return None

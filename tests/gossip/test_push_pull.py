@@ -32,12 +32,13 @@ from gossip import (
     profile,
 )
 from gossip.codec import encode
+from gossip.conversations import COMPRESS_TURN
 from gossip.envelope import Envelope
-from gossip.merger import MERGE_TURN
+from gossip.merger import CHECK_TURN, MERGE_TURN
 from gossip.messages import Ack, Alive, ErrorReply, NodeState, Ping, PushPull, Suspect
-from gossip.stream_table import MAX_INBOUND_STREAMS
-from gossip.streams import encode_push_pull, encode_user_stream
-from gossip.versions import disagreement
+from gossip.stream_table import MAX_INBOUND_STREAMS, MAX_STREAMS_PER_PEER
+from gossip.streams import NODES_TURN, encode_push_pull, encode_user_stream
+from gossip.versions import VersionSurvey
 from tests.gossip.bench import (
     PROBING,
     STILL,
@@ -202,8 +203,69 @@ def test_open_streams_are_bounded_and_those_that_ended_do_not_count() -> None:
         stream = bench.member.accept_stream(PEER, 0.0)
         bench.member.receive_stream(stream, encode(Ping(3, "a")), 0.0)
         assert written(bench.member, stream) == encode(Ack(3))
-    streams = [bench.member.accept_stream(PEER, 0.0) for _ in range(MAX_INBOUND_STREAMS + 2)]
-    assert bench.member.stream_commands() == [CloseStream(stream) for stream in streams[MAX_INBOUND_STREAMS:]]
+    hosts = [f"127.0.1.{i % 100}" for i in range(MAX_INBOUND_STREAMS + 2)]
+    streams = [bench.member.accept_stream((host, 40_000), 0.0) for host in hosts]
+    commands = bench.member.stream_commands()
+    assert [command for command in commands if isinstance(command, CloseStream)] == [
+        CloseStream(stream) for stream in streams[MAX_INBOUND_STREAMS:]
+    ]
+
+
+def test_one_host_cannot_take_all_streams_and_is_told_so() -> None:
+    bench = make_bench()
+    streams = [bench.member.accept_stream((PEER[0], 40_000 + i), 0.0) for i in range(MAX_INBOUND_STREAMS)]
+    commands = bench.member.stream_commands()
+    assert [command.stream for command in of_kind(commands, CloseStream)] == streams[MAX_STREAMS_PER_PEER:]
+    (refused, *_) = of_kind(commands, WriteStream)
+    assert read_stream(bench.member, refused.data) == ErrorReply("too many streams at once")
+    other = bench.member.accept_stream(DIALLED, 0.0)
+    bench.member.receive_stream(other, encode(Ping(3, "a")), 0.0)
+    assert written(bench.member, other) == encode(Ack(3))
+    bench.member.stream_failed(streams[0], "reset by peer", 0.0)
+    again = bench.member.accept_stream(PEER, 0.0)
+    bench.member.receive_stream(again, encode(Ping(4, "a")), 0.0)
+    assert written(bench.member, again) == encode(Ack(4))
+
+
+def test_a_user_message_that_finds_no_room_is_known_not_to_have_arrived() -> None:
+    wire = linked(*(make_member(name, (f"127.0.0.{i}", 7946), STILL) for i, name in enumerate("ab", start=1)))
+    receiver, sender = wire.members
+    for _ in range(MAX_STREAMS_PER_PEER):
+        receiver.accept_stream(sender.local.address, wire.now)
+    token = sender.send("a", b"hello", wire.now, reliable=True)
+    wire.step()
+    assert list(of_type(wire.events["b"], StreamMessageSent)) == [
+        StreamMessageSent(token, "the peer refused: too many streams at once")
+    ]
+
+
+def test_a_view_of_more_members_than_may_be_remembered_is_refused() -> None:
+    bench = make_bench(config=replace(STILL, identity=IdentityRules(max_members=3)))
+    view = [node_state(bench, name, State.ALIVE) for name in "bcde"]
+    stream = bench.member.accept_stream(PEER, 0.0)
+    bench.member.receive_stream(stream, encode_push_pull(True, view, b""), 0.0)
+    assert bench.member.stream_commands() == [CloseStream(stream)]
+    assert "4 node states are declared" in bench.member.statistics().last_stream_problem
+    assert list(states(bench)) == ["a"]
+    assert bench.push_pull(view[:3]) is not None
+    assert list(states(bench)) == ["a", "b", "c"]
+
+
+def test_checking_a_long_view_lets_others_have_their_turn_and_still_refuses_all_of_it() -> None:
+    """Versions and policy are asked about the whole view, before anybody of it is merged."""
+    asked: list[list[str]] = []
+    bench = Bench(make_member(config=STILL, policy=refusing(asked, "no")))
+    count = 5 * CHECK_TURN
+    view = [NodeState(f"n{i}", bytes((127, 1, i // 256, i % 256)), 7946, None, 1, 0, VSN) for i in range(count)]
+    stream = bench.member.accept_stream(PEER, 0.0)
+    bench.member.receive_stream(stream, encode_push_pull(True, view, b""), 0.0)
+    turns = 0
+    while bench.member.next_timer() <= 0.0:
+        bench.member.handle_timer(0.0)
+        turns += 1
+    assert turns >= count // NODES_TURN + count // CHECK_TURN + count // MERGE_TURN - 3
+    assert [len(members) for members in asked] == [count]
+    assert list(states(bench)) == ["a"]
 
 
 @pytest.mark.rule("5.1c")
@@ -385,9 +447,10 @@ def test_two_views_fit_when_everybodys_version_is_in_everybodys_range(
 
     for one, other in ((ours, theirs), (theirs, ours)):
         for check in VersionCheck:
-            remote = [row(announced(triple)) for triple in one]
-            local = [(int(State.ALIVE), announced(triple)) for triple in other]
-            assert (disagreement(remote, local, check) is None) is fits
+            survey = VersionSurvey(check)
+            for triple in (*one, *other):
+                survey.add(NodeState("n", bytes(4), 7946, None, 1, int(State.ALIVE), announced(triple)))
+            assert (survey.objection() is None) is fits
 
 
 @pytest.mark.rule("7f", "5.3i")
@@ -481,6 +544,26 @@ def test_a_ping_on_a_stream_is_acked_without_payload_if_it_is_for_us(node: str, 
     bench.member.receive_stream(stream, encode(Ping(23, node)), 0.0)
     assert written(bench.member, stream) == (encode(Ack(23, None)) if answered else b"")
     assert bench.member.statistics().streams_open == 0
+
+
+def test_a_long_user_message_is_compressed_in_turns() -> None:
+    wire = linked(
+        *(
+            make_member(name, (f"127.0.0.{i}", 7946), STILL.with_wire(compression=True))
+            for i, name in enumerate("ab", start=1)
+        )
+    )
+    sender = wire.members[1]
+    token = sender.send("a", b"x" * 10 * COMPRESS_TURN, wire.now, reliable=True)
+    assert [type(command) for command in sender.stream_commands()] == [OpenStream]
+    for _ in range(8):
+        sender.handle_timer(wire.now)
+        assert sender.stream_commands() == []
+    token = sender.send("a", b"y" * 10 * COMPRESS_TURN, wire.now, reliable=True)
+    wire.run(1.0)
+    assert StreamMessageSent(token, None) in wire.events["b"]
+    received = of_type(wire.events["a"], UserMessageReceived)
+    assert [message.payload for message in received] == [b"y" * 10 * COMPRESS_TURN]
 
 
 MOST = 20 * 1024 * 1024
