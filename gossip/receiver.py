@@ -3,7 +3,8 @@
 Rules kept here:
 
 * One table says which message goes where. What cannot be read is counted, by reason, and changes nothing.
-* Messages of one packet are handled in order. A packet that inflates to much is read in turns.
+* Messages of one packet are handled in order. A packet that inflates to much is read in turns, and one with many
+  messages is handled in turns.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 MAX_UNFINISHED_PACKETS: Final = 128
 """Packets too long for one turn that wait for their next; more are dropped. Each may hold 128 KiB."""
+MESSAGES_TURN: Final = 100
+"""Messages handled in one turn."""
 
 
 class Receiver:
@@ -92,38 +95,50 @@ class Receiver:
         except BadPacket as reason:
             self._note_problem(reason, source)
             return
-        self._jobs.run(self._read(body, source, now), now)
+        self._jobs.run(self._bound(self._take(body, source, now), source), now)
 
-    def _read(self, body: bytes, source: Address, now: float) -> Job:
-        reading = read_packet_untrusted(body)
-        waits = False
+    def _bound(self, work: Job, source: Address) -> Job:
+        """The work on a packet, dropped if it has to wait when too much waits already."""
+        try:
+            next(work)
+        except StopIteration:
+            return
+        if self._unfinished >= MAX_UNFINISHED_PACKETS:
+            self._note_problem("too many long packets at once", source)
+            return
+        self._unfinished += 1
         try:
             while True:
-                try:
-                    next(reading)
-                except StopIteration as end:
-                    self._dispatch(end.value, source, now)
-                    return
-                if not waits and self._unfinished >= MAX_UNFINISHED_PACKETS:
-                    raise BadPacket("too many long packets at once")
-                self._unfinished += not waits
-                waits = True
-                now = yield
-        except BadPacket as reason:
-            self._note_problem(reason, source)
+                work.send((yield))
+        except StopIteration:
+            return
         finally:
-            self._unfinished -= waits
+            self._unfinished -= 1
+
+    def _take(self, body: bytes, source: Address, now: float) -> Job:
+        """Read a packet, then hand out its messages."""
+        reading = read_packet_untrusted(body)
+        contents: PacketContents | None = None
+        while contents is None:
+            try:
+                next(reading)
+                now = yield
+            except StopIteration as end:
+                contents = end.value
+            except BadPacket as reason:
+                self._note_problem(reason, source)
+                return
+        for problem in contents.problems:
+            self._note_problem(problem, source)
+        self._reconnector.packet_came(source, now)
+        for index, message in enumerate(contents.messages):
+            if index and index % MESSAGES_TURN == 0:
+                now = yield
+            self._handlers[type(message)](message, source, now)
 
     def _note_problem(self, reason: object, source: Address) -> None:
         self.problems += 1
         self.last_problem = f"{source[0]} port {source[1]}: {reason}"
-
-    def _dispatch(self, contents: PacketContents, source: Address, now: float) -> None:
-        for problem in contents.problems:
-            self._note_problem(problem, source)
-        self._reconnector.packet_came(source, now)
-        for message in contents.messages:
-            self._handlers[type(message)](message, source, now)
 
     def _hear_ping(self, ping: Ping, source: Address, now: float) -> None:
         """Ack it, and tell a member that is held dead what it is accused of (watch.md §4)."""

@@ -8,15 +8,24 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gossip import BroadcastSpread, IdentityRules, LocalError, PingTimedOut, ReconnectConfig, State, UserMessageReceived
+from gossip import (
+    BroadcastSpread,
+    CloseStream,
+    IdentityRules,
+    LocalError,
+    PingTimedOut,
+    ReconnectConfig,
+    State,
+    UserMessageReceived,
+)
 from gossip.broadcasts import MAX_QUEUED_USER_MESSAGES
-from gossip.codec import encode, encode_compressed
+from gossip.codec import encode, encode_compressed, make_compound
 from gossip.core import MAX_ATTACHED_BYTES, MAX_DATAGRAM_PAYLOAD
 from gossip.lzw import compress
-from gossip.messages import Alive, IndirectPing, Nack, PacketMessage, Ping, UserMessage
+from gossip.messages import Ack, Alive, IndirectPing, Nack, PacketMessage, Ping, UserMessage
 from gossip.prober import MAX_OUTSTANDING_PINGS
-from gossip.receiver import MAX_UNFINISHED_PACKETS
-from gossip.streams import MAX_USER_STATE
+from gossip.receiver import MAX_UNFINISHED_PACKETS, MESSAGES_TURN
+from gossip.streams import MAX_USER_STATE, encode_user_stream
 from gossip.timers import MIN_SWEEP, TimerKind, Timers
 from tests.gossip.bench import OWN, PROBING, STILL, dead, make_bench, node_state, packed, suspect
 from tests.gossip.helpers import VSN
@@ -139,3 +148,34 @@ def test_of_too_many_dead_the_longest_dead_are_forgotten() -> None:
         bench.run(bench.now + 1.0)
     bench.run(60.0)
     assert [other.name for other in bench.member.members()] == ["a", "b", "n3", "n4", "n5"]
+
+
+def test_a_packet_of_many_messages_is_handled_in_turns_and_in_order() -> None:
+    bench = make_bench("b")
+    pings = [encode(Ping(number, "a")) for number in range(1, 2 * MESSAGES_TURN + 2)]
+    bench.member.receive_datagram(make_compound(pings), PEER, 0.0)
+    bench.settle()
+    assert len(bench.messages(Ack)) == MESSAGES_TURN
+    bench.run(0.0)
+    assert [ack.seq_no for ack in bench.messages(Ack)] == list(range(1, 2 * MESSAGES_TURN + 2))
+
+
+def test_when_streams_hold_too_much_the_one_who_hoards_loses_a_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not the one who comes last, nor the one with the largest stream."""
+    monkeypatch.setattr("gossip.stream_table.MAX_BUFFERED_BYTES", 100_000)
+    bench = make_bench()
+    unfinished = encode_user_stream(bytes(60_000))
+    hoarded = [bench.member.accept_stream(("127.0.0.66", 40_000 + i), 0.0) for i in range(8)]
+    for stream in hoarded:
+        bench.member.receive_stream(stream, unfinished[:10_000], 0.0)
+    bench.member.receive_stream(hoarded[3], unfinished[10_000:11_000], 0.0)
+    honest = bench.member.accept_stream(PEER, 0.0)
+    bench.member.receive_stream(honest, unfinished[:25_000], 0.0)
+    assert bench.member.stream_commands() == [CloseStream(hoarded[3])]
+    for start in (25_000, 30_000):
+        bench.member.receive_stream(honest, unfinished[start : start + 5_000], 0.0)
+    assert bench.member.stream_commands() == [CloseStream(hoarded[0])]
+    for stream in hoarded:
+        bench.member.stream_failed(stream, "reset by peer", 0.0)
+    bench.member.receive_stream(honest, unfinished[35_000:], 0.0)
+    assert [event.payload for event in bench.take_events(UserMessageReceived)] == [bytes(60_000)]
