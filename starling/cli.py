@@ -34,7 +34,7 @@ class CommandEntry:
 
 COMMANDS: dict[str, CommandEntry] = {
     "demo": CommandEntry("starling.demo:demo", "A ring on this machine, one member killed: who notices when."),
-    "ring": CommandEntry("gossip.cli:ring", "Run and inspect the ring: agent, members, decode."),
+    "ring": CommandEntry("gossip.cli:ring", "Run a member of the ring, ask it, tell it; take packets apart."),
 }
 
 

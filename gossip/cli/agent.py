@@ -24,7 +24,7 @@ from gossip.cli.arguments import (
     tags_as_meta,
 )
 from gossip.cli.client import Unavailable
-from gossip.cli.options import BIND, TARGET, Parsed, api_option, lines_option, wants_json
+from gossip.cli.options import ADVERTISED, BIND, TARGET, Parsed, api_option, lines_option, wants_json
 from gossip.config import PROFILES, profile
 from gossip.errors import LocalError
 from gossip.keyring import metallb_key
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 COMPAT: Final = {"serf": DELEGATE_VERSIONS, "metallb": (0, 0, 0)}
 """Programs whose rings an agent can be in as one of theirs, and the versions that it then announces."""
+MAX_KEY_FILE_BYTES: Final = 64 * 1024
 OTHERS_MAY_READ: Final = stat.S_IRWXG | stat.S_IRWXO
 
 
@@ -53,7 +54,7 @@ OTHERS_MAY_READ: Final = stat.S_IRWXG | stat.S_IRWXO
     show_default=True,
     help="Where to listen, UDP and TCP; port 0 is any free one.",
 )
-@click.option("--advertise", type=BIND, help="What the others are told, where that is not the same.")
+@click.option("--advertise", type=ADVERTISED, help="What the others are told, where that is not the same.")
 @click.option(
     "--join", "seeds", type=TARGET, multiple=True, help="A member to join; tried until one answers. Repeatable."
 )
@@ -107,10 +108,15 @@ def run(**options: Any) -> None:
     if not settings.api_required:
         _make_folder(settings.api)
     try:
-        code = trio.run(run_agent, settings, sys.stdout.fileno())
+        code = trio.run(run_agent, settings, _output())
     except LocalError as reason:
         raise Unavailable(str(reason)) from None
     sys.exit(code)
+
+
+def _output() -> int:
+    """The descriptor to print to; where the shell closed standard output, one that takes everything."""
+    return os.open(os.devnull, os.O_WRONLY) if sys.stdout is None else sys.stdout.fileno()
 
 
 def _config(options: dict[str, Any]) -> GossipConfig:
@@ -133,7 +139,9 @@ def _keys(path: str | None, compat: str | None) -> tuple[bytes, ...]:
         return ()
     try:
         with open(path, "rb") as file:
-            mode, content = os.fstat(file.fileno()).st_mode, file.read()
+            mode, content = os.fstat(file.fileno()).st_mode, file.read(MAX_KEY_FILE_BYTES + 1)
+        if len(content) > MAX_KEY_FILE_BYTES:
+            raise LocalError(f"more than {MAX_KEY_FILE_BYTES} bytes; is this a file of keys?")
         if mode & OTHERS_MAY_READ:
             _complain(f"{path} may be read by others than its owner: chmod 600 {path}")
         return (metallb_key(content),) if compat == "metallb" else read_key_file(content)
@@ -147,8 +155,10 @@ def _meta(options: dict[str, Any]) -> bytes | None:
     compat, tags = options["compat"], options["tags"]
     if compat == "metallb" and (meta is not None or options["label"]):
         raise click.UsageError("MetalLB speakers know neither metadata nor labels: leave out --meta and --label.")
-    if tags and (compat != "serf" or meta is not None):
-        raise click.UsageError("--tag is for --compat serf, and tags are the metadata: leave out --tag or --meta.")
+    if tags and compat != "serf":
+        raise click.UsageError("--tag writes serf's tags: add --compat serf, or leave out --tag.")
+    if tags and meta is not None:
+        raise click.UsageError("Tags are the metadata: leave out --tag or --meta.")
     if compat != "serf" or meta is not None:
         return meta
     try:

@@ -10,7 +10,7 @@ import binascii
 import ipaddress
 from typing import TYPE_CHECKING, Final
 
-from gossip.addresses import pack_host, parse_join_target
+from gossip.addresses import DEFAULT_PORT, pack_host, parse_join_target
 from gossip.errors import LocalError
 from gossip.keyring import KEY_BYTES
 from gossip.messages import MAX_LABEL_BYTES, MAX_META_BYTES, MAX_NAME_BYTES
@@ -31,6 +31,16 @@ def read_bind(text: str) -> Address:
     target = parse_join_target(text[:-2], 0) if has_port_zero else parse_join_target(text)
     pack_host(target.host)
     return target.host, target.port
+
+
+def read_advertised(text: str) -> Address:
+    """``ADDRESS[:PORT]`` that others can reach."""
+    host, port = read_bind(text)
+    if not any(pack_host(host)) or not port:
+        raise LocalError(
+            f"{_shown(text)} leads nobody to us; name one address of this machine, and a port if not {DEFAULT_PORT}"
+        )
+    return host, port
 
 
 def read_target(text: str) -> str:

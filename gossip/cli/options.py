@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from gossip.cli.arguments import read_bind, read_key, read_socket_path, read_target
+from gossip.cli.arguments import read_advertised, read_bind, read_key, read_socket_path, read_target
 from gossip.errors import LocalError
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ def _default_api() -> str:
 
 
 BIND: Final = Parsed("addr:port", read_bind)
+ADVERTISED: Final = Parsed("addr:port", read_advertised)
 TARGET: Final = Parsed("addr:port", read_target)
 KEY: Final = Parsed("base64", key_or_input)
 
@@ -59,4 +60,5 @@ lines_option: Final = click.option(
 
 def wants_json(as_json: bool | None) -> bool:
     """Whether a command that prints line after line prints JSON: as told, or else unless a person is reading."""
-    return not sys.stdout.isatty() if as_json is None else as_json
+    on_terminal = sys.stdout is not None and sys.stdout.isatty()  # it is None where the shell closed it
+    return not on_terminal if as_json is None else as_json

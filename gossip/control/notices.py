@@ -126,6 +126,7 @@ _TOLD: Final[dict[type, tuple[str, Callable[[Any, float], Mapping[str, Any] | No
         lambda event, now: {
             "held_by": format_address(event.member.address),
             "claimed_by": format_address(event.address),
+            "hint": "two members have this name: rename one, or stop one",
         },
     ),
     UserMessageReceived: (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import trio
@@ -44,33 +44,31 @@ async def run_agent(settings: AgentSettings, output: int) -> int:
                 meta=settings.meta,
             ) as ring,
             ring.subscribe() as events,
-            _checked(ring, settings.name),
-            trio.open_nursery() as nursery,
         ):
-            agent = Agent(ring, settings, None if control is None else settings.api)
-            feed = agent.add_reader()
-            agent.introduce()
-            nursery.start_soon(_print_notices, agent, feed, output)
-            nursery.start_soon(agent.hear, events)
-            nursery.start_soon(agent.watch_counts)
-            if settings.seeds:
-                nursery.start_soon(agent.find_seeds)
-            if control is not None:
-                nursery.start_soon(serve, agent, control)
-            await _wait_for_end(agent, signals)
-            if agent.ended.is_set():
-                await agent.let_readers_finish()
-            nursery.cancel_scope.cancel()
+            _check_listed(ring, settings.name)
+            async with trio.open_nursery() as nursery:
+                agent = Agent(ring, settings, None if control is None else settings.api)
+                feed = agent.add_reader()
+                agent.introduce()
+                nursery.start_soon(_print_notices, agent, feed, output)
+                nursery.start_soon(agent.hear, events)
+                nursery.start_soon(agent.watch_counts)
+                if settings.seeds:
+                    nursery.start_soon(agent.find_seeds)
+                if control is not None:
+                    nursery.start_soon(serve, agent, control)
+                await _wait_for_end(agent, signals)
+                if agent.ended.is_set():
+                    await agent.let_readers_finish()
+                nursery.cancel_scope.cancel()
     return 0 if agent.ended.is_set() else EXIT_NO
 
 
-@asynccontextmanager
-async def _checked(ring: Ring, name: str) -> AsyncIterator[None]:
+def _check_listed(ring: Ring, name: str) -> None:
     """An allow-list that leaves ourselves out keeps us off every list, our own included: that is nobody's wish."""
     if ring.view.member(name) is None:
         host = ring.view.local.address[0]
         raise LocalError(f"the allowed networks leave out our own address {host}; allow a network that it is in")
-    yield
 
 
 async def _wait_for_end(agent: Agent, signals: AsyncIterator[int]) -> None:

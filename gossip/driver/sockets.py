@@ -45,7 +45,8 @@ def bind(address: Address) -> tuple[socket.socket, trio.socket.SocketType]:
             datagrams.close()
             if port == 0 and exc.errno == errno.EADDRINUSE and tries_left:
                 continue
-            raise LocalError(f"cannot listen on {host}:{port}: {_cure(exc)}") from exc
+            shown = f"[{host}]" if ":" in host else host
+            raise LocalError(f"cannot listen on {shown}:{port}: {_cure(exc)}") from exc
         listener.setblocking(False)
         datagrams.setblocking(False)
         _widen(datagrams)

@@ -65,7 +65,11 @@ def told(event: Event) -> Notice:
         (
             NameConflict(BEA, ("10.0.0.9", 7946)),
             "conflict",
-            {"held_by": "10.0.0.2:7946", "claimed_by": "10.0.0.9:7946"},
+            {
+                "held_by": "10.0.0.2:7946",
+                "claimed_by": "10.0.0.9:7946",
+                "hint": "two members have this name: rename one, or stop one",
+            },
         ),
     ],
 )
