@@ -547,23 +547,20 @@ def test_a_ping_on_a_stream_is_acked_without_payload_if_it_is_for_us(node: str, 
 
 
 def test_a_long_user_message_is_compressed_in_turns() -> None:
-    wire = linked(
-        *(
-            make_member(name, (f"127.0.0.{i}", 7946), STILL.with_wire(compression=True))
-            for i, name in enumerate("ab", start=1)
-        )
-    )
-    sender = wire.members[1]
-    token = sender.send("a", b"x" * 10 * COMPRESS_TURN, wire.now, reliable=True)
-    assert [type(command) for command in sender.stream_commands()] == [OpenStream]
-    for _ in range(8):
-        sender.handle_timer(wire.now)
-        assert sender.stream_commands() == []
-    token = sender.send("a", b"y" * 10 * COMPRESS_TURN, wire.now, reliable=True)
-    wire.run(1.0)
-    assert StreamMessageSent(token, None) in wire.events["b"]
-    received = of_type(wire.events["a"], UserMessageReceived)
-    assert [message.payload for message in received] == [b"y" * 10 * COMPRESS_TURN]
+    payload = b"x" * 10 * COMPRESS_TURN
+    sender, receiver = (make_bench("b", config=STILL.with_wire(compression=True)) for _ in range(2))
+    sender.member.send("b", payload, 0.0, reliable=True)
+    assert [type(command) for command in sender.member.stream_commands()] == [OpenStream]
+    turns = 0
+    while sender.member.next_timer() <= 0.0:
+        assert sender.member.stream_commands() == []
+        sender.member.handle_timer(0.0)
+        turns += 1
+    assert turns == 10
+    (write,) = of_kind(sender.member.stream_commands(), WriteStream)
+    receiver.member.receive_stream(receiver.member.accept_stream(PEER, 0.0), write.data, 0.0)
+    receiver.run(0.0)
+    assert [message.payload for message in receiver.take_events(UserMessageReceived)] == [payload]
 
 
 MOST = 20 * 1024 * 1024
