@@ -178,7 +178,8 @@ class IdentityRules:
     allowed_networks: tuple[str, ...] | None = None
     """Networks (CIDR) members and senders must be in. ``None`` allows all, an empty tuple nobody."""
     max_members: int = 10_000
-    """Members of any state held at once; further strangers are ignored."""
+    """Members of any state held at once; further strangers are ignored and counted, and a push/pull that brings more is
+    refused."""
 
     def __post_init__(self) -> None:
         low, high, current = self.delegate_versions

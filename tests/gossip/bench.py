@@ -3,7 +3,7 @@ test's choice."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -12,11 +12,14 @@ from gossip import (
     Event,
     GossipConfig,
     GossipTickConfig,
+    Member,
     Membership,
     OpenStream,
+    Policy,
     ProbeConfig,
     PushPullConfig,
     ReconnectConfig,
+    Refusal,
     State,
     StreamCommand,
     WriteStream,
@@ -222,3 +225,18 @@ def dead(name: str, incarnation: int = 1, accuser: str = "x") -> Dead:
 
 def suspect(name: str, incarnation: int = 1, accuser: str = "x") -> Suspect:
     return Suspect(incarnation, name, accuser)
+
+
+def states(bench: Bench) -> dict[str, tuple[State, int]]:
+    """Everybody's state and incarnation."""
+    return {member.name: (member.state, member.incarnation) for member in bench.member.members()}
+
+
+def refusing(seen: list[list[str]], reason: str) -> Policy:
+    """A merge veto that notes whom it was asked about."""
+
+    def merge(members: Sequence[Member]) -> Refusal:
+        seen.append([f"{member.name} {member.state.name} {member.versions[1]}" for member in members])
+        return Refusal(reason)
+
+    return Policy(merge=merge)
