@@ -33,6 +33,7 @@ class CommandEntry:
 
 
 COMMANDS: dict[str, CommandEntry] = {
+    "check": CommandEntry("cluster.cli:check", "Check manifests: every error with its place and cure."),
     "demo": CommandEntry("starling.demo:demo", "A ring on this machine, one member killed: who notices when."),
     "ring": CommandEntry("gossip.cli:ring", "Run a member of the ring, ask it, tell it; take packets apart."),
 }

@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("gossip", "sim", "starling")
+PACKAGES = ("cluster", "gossip", "sim", "starling")
 
 
 @functools.cache

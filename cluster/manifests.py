@@ -1,0 +1,217 @@
+"""Manifests to a snapshot: which kinds are read, by whom, and what belongs together.
+
+Rules kept here:
+
+* Total: any bytes give a :class:`Reading`; :func:`parse_manifests` turns one with problems into ManifestError.
+* One table says which kinds are read. Another kind that configures the same thing is another line in it.
+* What is not read is counted, so that nothing is passed over in silence. Custom resources of MetalLB are refused:
+  who writes them expects them to be obeyed.
+* Files are given as names and bytes; nothing is opened here.
+
+Source: docs/specs/metallb-interface.md §1.1, §3.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from cluster.config_map import read_configuration
+from cluster.errors import ManifestError, Place, Problem, quote
+from cluster.model import Configuration, Snapshot
+from cluster.objects import read_endpoint_slice, read_namespace, read_node, read_service
+from cluster.shapes import Path, Reader
+from cluster.yaml_text import Node, Origin, decode_text, describe, read_documents
+
+CONFIG_NAMESPACE: Final = "metallb-system"
+CONFIG_NAME: Final = "config"
+CONFIG_KEY: Final = "config"
+"""Where MetalLB 0.8 to 0.12 looks for its configuration: namespace and name of the ConfigMap, and its only key."""
+MAX_LIST_DEPTH: Final = 3
+"""Lists in lists."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind that is read: its apiVersion, the field of the snapshot it goes to, and who reads it."""
+
+    api_version: str
+    field: str
+    read: Callable[[Reader], Any]
+
+
+KINDS: Final[dict[str, Kind]] = {
+    "EndpointSlice": Kind("discovery.k8s.io/v1", "endpoint_slices", read_endpoint_slice),
+    "Namespace": Kind("v1", "namespaces", read_namespace),
+    "Node": Kind("v1", "nodes", read_node),
+    "Service": Kind("v1", "services", read_service),
+}
+CLUSTER_SCOPED: Final = ("Namespace", "Node")
+"""Kinds whose objects are in no namespace."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What manifests say, and what is wrong with them. The snapshot leaves out what could not be read."""
+
+    snapshot: Snapshot
+    problems: tuple[Problem, ...]
+    """By file, line and column."""
+    files: int
+    objects: int
+    """Objects seen, read or not."""
+    ignored: tuple[tuple[str, int], ...]
+    """Kinds that are not read and how many objects of each there are, sorted."""
+
+
+def parse_manifests(files: Iterable[tuple[str, bytes]]) -> Snapshot:
+    """What the manifests (names and contents) say. Raises ManifestError with every problem, and nothing else."""
+    reading = read_manifests(files)
+    if reading.problems:
+        raise ManifestError(reading.problems)
+    return reading.snapshot
+
+
+def read_manifests(files: Iterable[tuple[str, bytes]]) -> Reading:
+    """What the manifests (names and contents) say, and what is wrong with them. Raises nothing."""
+    collector = _Collector()
+    count = 0
+    for name, data in files:
+        count += 1
+        text = decode_text(data, name)
+        if isinstance(text, Problem):
+            collector.problems.append(text)
+            continue
+        documents, problems = read_documents(text, Origin(name))
+        collector.problems += problems
+        for document in documents:
+            collector.add(document)
+        if collector.objects == 0 and not collector.problems:
+            collector.empty = collector.empty or Place(name, 1, 1)
+    return collector.reading(count)
+
+
+@dataclass(slots=True)
+class _Collector:
+    """Takes objects one by one."""
+
+    problems: list[Problem] = field(default_factory=list)
+    objects: int = 0
+    empty: Place | None = None
+    _found: dict[str, list[Any]] = field(default_factory=lambda: {kind.field: [] for kind in KINDS.values()})
+    _config: Configuration = field(default_factory=Configuration)
+    _ignored: Counter[str] = field(default_factory=Counter)
+    _seen: dict[tuple[str, str, str], Place] = field(default_factory=dict)
+
+    def reading(self, files: int) -> Reading:
+        """Everything that was taken."""
+        if self.empty and self.objects == 0 and not self.problems:
+            self.problems.append(Problem(self.empty, "there is no object in it", "name files that hold manifests"))
+        found = {name: tuple(sorted(values, key=lambda value: value.name)) for name, values in self._found.items()}
+        return Reading(
+            snapshot=Snapshot(config=self._config, **found),
+            problems=tuple(sorted(self.problems)),
+            files=files,
+            objects=self.objects,
+            ignored=tuple(sorted(self._ignored.items())),
+        )
+
+    def add(self, root: Node, path: Path = (), depth: int = 0) -> None:
+        """Take one object, or the items of a list of objects."""
+        reader = Reader(root, self.problems, path)
+        if not isinstance(root.value, dict):
+            reader.refuse((), f"is {describe(root.value)}, not an object", "an object begins with apiVersion and kind")
+            return
+        api_version, kind = (self._header(reader, key) for key in ("apiVersion", "kind"))
+        if api_version is None or kind is None:
+            return
+        items = root.get("items")
+        if kind == "List" and items is not None and isinstance(items.value, list):
+            if depth >= MAX_LIST_DEPTH:
+                reader.refuse(
+                    (), f"holds lists more than {MAX_LIST_DEPTH} deep", "write the objects one after the other"
+                )
+                return
+            for index, item in enumerate(items.value):
+                self.add(item, (*path, "items", index), depth + 1)
+            return
+        self.objects += 1
+        self._take(reader, api_version, kind)
+
+    def _header(self, reader: Reader, key: str) -> str | None:
+        text = reader.text((key,))
+        if text:
+            return text
+        reader.refuse(
+            (key,) if reader.root.get(key) else (), f"{key} is missing", "an object begins with apiVersion and kind"
+        )
+        return None
+
+    def _take(self, reader: Reader, api_version: str, kind: str) -> None:
+        group = api_version.rpartition("/")[0]
+        if group == "metallb.io":
+            message = f"{kind} of {quote(api_version)} is not read"
+            reader.refuse(("kind",), message, f"configure in the ConfigMap {CONFIG_NAMESPACE}/{CONFIG_NAME}")
+        elif kind == "ConfigMap" and _is_config(reader):
+            if self._is_first(reader, kind, CONFIG_NAMESPACE):
+                self._take_config(reader)
+        elif (known := KINDS.get(kind)) and group == known.api_version.rpartition("/")[0]:
+            if api_version != known.api_version:
+                message = f"{quote(api_version)} is not a version of {kind} that is read"
+                reader.refuse(("apiVersion",), message, f"write {known.api_version}")
+            elif self._is_first(reader, kind, "" if kind in CLUSTER_SCOPED else "default"):
+                value = known.read(reader)
+                self._found[known.field] += [] if value is None else [value]
+        else:
+            self._ignored[kind] += 1
+
+    def _is_first(self, reader: Reader, kind: str, default: str) -> bool:
+        name = reader.text(("metadata", "name"))
+        if not name:
+            return True  # its reader says so
+        namespace = (reader.text(("metadata", "namespace")) or default) if default else ""
+        place = reader.root.place
+        earlier = self._seen.setdefault((kind, namespace, name), place)
+        if earlier == place:
+            return True
+        full = f"{namespace}/{name}" if namespace else name
+        reader.refuse((), f"{kind} {full} is given twice, first at {earlier}", "take one of the two out")
+        return False
+
+    def _take_config(self, reader: Reader) -> None:
+        path: Path = ("data", CONFIG_KEY)
+        text = reader.text(path)
+        node = reader.node(path)
+        if text is None:
+            self._refuse_config(reader, node)
+            return
+        assert node is not None
+        assert node.origin is not None
+        documents, problems = read_documents(text, node.origin)
+        noted = len(self.problems)
+        self.problems += problems
+        if len(documents) > 1:
+            second = documents[1].place
+            self.problems.append(Problem(second, "is a second document, which MetalLB does not read", "join the two"))
+        if documents:
+            config = read_configuration(documents[0], self.problems)
+            if len(self.problems) == noted:
+                self._config = config
+
+    def _refuse_config(self, reader: Reader, node: Node | None) -> None:
+        cure = f"write `{CONFIG_KEY}: |` and the configuration below it, indented"
+        path = next((path for path in (("data", CONFIG_KEY), ("data",)) if reader.node(path)), ())
+        if node is None:
+            reader.refuse(path, f"the key {CONFIG_KEY} is missing", cure)
+        else:
+            reader.refuse(path, f"is {describe(node.value)}, not text", cure)
+
+
+def _is_config(reader: Reader) -> bool:
+    """A ConfigMap that names no namespace is put into the right one when it is applied."""
+    return (
+        reader.text(("metadata", "name")) == CONFIG_NAME
+        and (reader.text(("metadata", "namespace")) or CONFIG_NAMESPACE) == CONFIG_NAMESPACE
+    )
