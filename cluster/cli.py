@@ -115,34 +115,32 @@ def _report(reading: Reading, unreadable: list[Unreadable]) -> Iterator[str]:
     yield from _summary(reading)
 
 
-def _shown(path: str) -> str:
-    return path if path.isprintable() else quote(path)
+def _shown(text: str) -> str:
+    return text if text.isprintable() else quote(text)
 
 
 def _summary(reading: Reading) -> Iterator[str]:
     snapshot = reading.snapshot
-    yield from _section("pool", list(_pools(snapshot.config)))
-    yield from _section(
-        "peer", [f"{peer.name}  {peer.peer_address} AS {peer.peer_asn}" for peer in snapshot.config.peers]
-    )
+    balancers = _load_balancers(snapshot)
     slices: dict[object, list[EndpointSlice]] = {}
     for endpoint_slice in snapshot.endpoint_slices:
         slices.setdefault(endpoint_slice.service, []).append(endpoint_slice)
-    balancers = _load_balancers(snapshot)
+    peers = [f"{peer.name}  {peer.peer_address} AS {peer.peer_asn}" for peer in snapshot.config.peers]
+    yield from _section("pool", list(_pools(snapshot.config)))
+    yield from _section("peer", peers)
     yield from _section("load balancer", [_service(service, slices.get(service.name, [])) for service in balancers])
     yield from _section("node", [node.name for node in snapshot.nodes])
-    others = [
-        _counted(len(snapshot.services) - len(balancers), "other service"),
-        _counted(len(snapshot.endpoint_slices), "endpoint slice"),
-        _counted(len(snapshot.namespaces), "namespace"),
-    ]
-    yield ", ".join(others)
+    others = len(snapshot.services) - len(balancers), len(snapshot.endpoint_slices), len(snapshot.namespaces)
+    for number, noun in zip(others, ("other service", "endpoint slice", "namespace"), strict=True):
+        if number:
+            yield _counted(number, noun)
     if reading.ignored:
-        yield "not read: " + ", ".join(f"{count} {quote(kind)[1:-1]}" for kind, count in reading.ignored)
+        yield "not read: " + ", ".join(f"{count} {_shown(kind)}" for kind, count in reading.ignored)
 
 
 def _section(noun: str, lines: list[str]) -> Iterator[str]:
-    yield _counted(len(lines), noun)
+    if lines:
+        yield _counted(len(lines), noun)
     yield from (f"    {line}" for line in lines[:MAX_LINES])
     if len(lines) > MAX_LINES:
         yield f"    and {len(lines) - MAX_LINES} more"
@@ -158,7 +156,7 @@ def _pools(config: Configuration) -> Iterator[str]:
         networks = ", ".join(map(str, pool.networks))
         by_hand = "" if pool.auto_assign else ", on request only"
         protocols = ", ".join(announced.get(pool.name, ["announced by nothing"]))
-        yield f"{quote(pool.name)[1:-1]}  {protocols}  {networks} ({_counted(count, 'address')}{by_hand})"
+        yield f"{_shown(pool.name)}  {protocols}  {networks} ({_counted(count, 'address')}{by_hand})"
 
 
 def _service(service: Service, slices: list[EndpointSlice]) -> str:

@@ -35,9 +35,9 @@ from cluster.model import (
     Configuration,
     L2Advertisement,
     LabelSelector,
+    Operator,
     Peer,
     Pool,
-    Operator,
     Requirement,
 )
 from cluster.ranges import find_overlaps, parse_networks
@@ -96,6 +96,10 @@ def _read_pools(
     for path in paths:
         name = reader.text((*path, "name")) or ""
         advertisements = _read_bgp_advertisements(reader, path, aliases)
+        listed = (*path, "bgp-advertisements")
+        if reader.items(listed) and reader.text((*path, "protocol")) == PoolProtocol.LAYER2:
+            hint = "take them out, or write `protocol: bgp`"
+            reader.refuse(listed, "a layer2 pool has no BGP advertisements", hint)
         shape = reader.read(PoolShape, path)
         if shape is None:
             continue
@@ -110,9 +114,6 @@ def _read_pools(
         match shape.protocol:
             case PoolProtocol.LAYER2:
                 l2_advertisements.append(L2Advertisement(name=next(l2_names), pools=(name,)))
-                if shape.bgp_advertisements:
-                    hint = "take them out, or write `protocol: bgp`"
-                    reader.refuse((*path, "bgp-advertisements"), "a layer2 pool has no BGP advertisements", hint)
             case PoolProtocol.BGP:
                 bgp_advertisements += [
                     _bgp_advertisement(next(bgp_names), name, advertisement, communities)
@@ -175,8 +176,8 @@ def _read_bgp_advertisements(
 def _check_aggregation(reader: Reader, pool: Path, path: Path, version: int) -> None:
     """Refuse a length that is shorter than the widest block of an entry: it would announce addresses of others."""
     node = reader.node(path)
-    if node is None or not isinstance(node.value, int) or node.value < 0:
-        return
+    if node is None or not isinstance(node.value, int) or isinstance(node.value, bool):
+        return  # the shape says so
     for entry, networks in _entries(reader, pool):
         widest = min((network.prefixlen for network in networks if network.version == version), default=0)
         if node.value < widest:
@@ -197,7 +198,7 @@ def _read_community(reader: Reader, path: Path, aliases: Mapping[str, Community 
         if ":" in text:
             reader.refuse(path, reason.message, reason.hint)
         else:
-            cure = f"write {alternatives(aliases)}" if aliases else "define it there"
+            cure = f"write {alternatives(map(quote, aliases))}" if aliases else "define it there"
             reader.refuse(path, f"{quote(text)} is no alias of bgp-communities", cure)
         return None
 
@@ -234,7 +235,7 @@ def _check_peer(reader: Reader, path: Path, shape: PeerShape) -> None:
 def _check_profile(reader: Reader, path: Path, profiles: list[str]) -> None:
     name = reader.text(path)
     if name and name not in profiles:
-        cure = f"write {alternatives(profiles)}" if profiles else "define it there"
+        cure = f"write {alternatives(map(quote, profiles))}" if profiles else "define it there"
         reader.refuse(path, f"{quote(name)} is the name of none of the bfd-profiles", cure)
 
 

@@ -138,16 +138,16 @@ class RequirementShape(ConfigShape):
 
     @model_validator(mode="after")
     def _check_values(self) -> Self:
-        return refusing(_check_requirement, self)
+        refusing(_check_requirement, self)
+        return self
 
 
-def _check_requirement(shape: RequirementShape) -> RequirementShape:
+def _check_requirement(shape: RequirementShape) -> None:
     needs_values = shape.operator in (Operator.IN, Operator.NOT_IN)
     if needs_values and not shape.values:
         raise ValueRefused(f"{shape.operator} compares with values, and there are none", "add `values: [a, b]`")
     if shape.values and not needs_values:
         raise ValueRefused(f"{shape.operator} compares with no values", "take them out, or write In")
-    return shape
 
 
 class SelectorShape(ConfigShape):

@@ -152,7 +152,7 @@ class _Collector:
     def _take(self, reader: Reader, api_version: str, kind: str) -> None:
         group = api_version.rpartition("/")[0]
         if group == "metallb.io":
-            message = f"{kind} of {quote(api_version)} is not read"
+            message = f"{quote(kind)} of {quote(api_version)} is not read"
             reader.refuse(("kind",), message, f"configure in the ConfigMap {CONFIG_NAMESPACE}/{CONFIG_NAME}")
         elif kind == "ConfigMap" and _is_config(reader):
             if self._is_first(reader, kind, CONFIG_NAMESPACE):
@@ -177,7 +177,7 @@ class _Collector:
         if earlier == place:
             return True
         full = f"{namespace}/{name}" if namespace else name
-        reader.refuse((), f"{kind} {full} is given twice, first at {earlier}", "take one of the two out")
+        reader.refuse((), f"{kind} {quote(full)} is given twice, first at {earlier}", "take one of the two out")
         return False
 
     def _take_config(self, reader: Reader) -> None:

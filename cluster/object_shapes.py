@@ -5,11 +5,13 @@ Source: the API reference of Kubernetes (core/v1, discovery.k8s.io/v1); docs/spe
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import Field
 
+from cluster.errors import ValueRefused, quote
 from cluster.model import (
     Address,
     ExternalTrafficPolicy,
@@ -20,11 +22,22 @@ from cluster.model import (
     Transport,
 )
 from cluster.ranges import parse_address
-from cluster.shapes import Name, ObjectShape, one_of, parsed, within
+from cluster.shapes import ObjectShape, checked, one_of, parsed, within
+
+MAX_NAME: Final = 253
+"""Characters of an object's name."""
+_NAME = re.compile(rf"(?=.{{1,{MAX_NAME}}}$)[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?", re.ASCII)
 
 
 def _parse_cluster_ip(text: str) -> Address | None:
     return None if text in ("", "None") else parse_address(text)
+
+
+def _check_name(text: str) -> str:
+    if not _NAME.fullmatch(text):
+        hint = f"write up to {MAX_NAME} small letters, digits, dashes and dots"
+        raise ValueRefused(f"{quote(text)} is not a name that Kubernetes takes", hint)
+    return text
 
 
 def _parse_optional_address(text: str) -> Address | None:
@@ -47,14 +60,15 @@ class ConditionStatus(StrEnum):
     UNKNOWN = "Unknown"
 
 
+ObjectNameText = Annotated[str, checked(_check_name)]
 Port = Annotated[int, within(1, 65_535)]
 
 
 class MetadataShape(ObjectShape):
     """Of every object."""
 
-    name: Name = Field(examples=["hostnames"])
-    namespace: str = ""
+    name: ObjectNameText = Field(examples=["hostnames"])
+    namespace: ObjectNameText | None = None
     labels: dict[str, str] = {}
     annotations: dict[str, str] = {}
 

@@ -13,6 +13,7 @@ import difflib
 import re
 from functools import partial
 from ipaddress import IPv4Address
+from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias, TypeVar, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, PlainValidator, ValidationError, model_validator
@@ -40,6 +41,8 @@ S = TypeVar("S", bound=BaseModel)
 Path: TypeAlias = tuple[str | int, ...]
 """Keys and indexes from the root of a document to one of its values."""
 
+MAX_ALTERNATIVES: Final = 8
+"""Names that a hint lists."""
 SECRET_KEYS: Final = ("password",)
 """Keys whose values no message repeats."""
 _PLAIN_KEY = re.compile(r"[\w-]+", re.ASCII)
@@ -99,8 +102,8 @@ def one_of(choices: type[StrEnum]) -> PlainValidator:
 
 
 def alternatives(words: Iterable[str]) -> str:
-    """`a, b or c`."""
-    *first, last = words
+    """`a, b or c`; the first MAX_ALTERNATIVES of them."""
+    *first, last = islice(words, MAX_ALTERNATIVES)
     return f"{', '.join(first)} or {last}" if first else str(last)
 
 

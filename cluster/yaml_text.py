@@ -72,11 +72,6 @@ class Node:
         """The value of a mapping's key, or None for what is no mapping or has no such key."""
         return self.value.get(key) if isinstance(self.value, dict) else None
 
-    def text_of(self, key: str) -> str | None:
-        """The same, if it is text."""
-        child = self.get(key)
-        return child.value if child is not None and isinstance(child.value, str) else None
-
 
 class _Stop(Exception):  # the text is not read on
     def __init__(self, place: Place, message: str, hint: str) -> None:
@@ -163,9 +158,9 @@ class _Builder:
             case yaml.DocumentStartEvent():
                 self._anchors.clear()
             case yaml.ScalarEvent():
-                self._add(self._scalar(event), event.anchor)
+                self._add(self._scalar(event), self._place(event), event.anchor)
             case yaml.AliasEvent():
-                self._add(self._alias(event), None)
+                self._add(self._alias(event), self._place(event), None)
             case yaml.MappingStartEvent() | yaml.SequenceStartEvent():
                 self._begin(event)
             case yaml.MappingEndEvent() | yaml.SequenceEndEvent():
@@ -201,10 +196,9 @@ class _Builder:
             node = self._mapping(closed)
         else:
             node = Node([child.node for child in closed.children], closed.place)
-        self._add(_Sized(node, closed.nodes, height), closed.anchor)
+        self._add(_Sized(node, closed.nodes, height), closed.place, closed.anchor)
 
-    def _add(self, sized: _Sized, anchor: str | None) -> None:
-        place = sized.node.place
+    def _add(self, sized: _Sized, place: Place, anchor: str | None) -> None:
         if anchor is not None:
             self._anchors[anchor] = sized
         if self._open:
@@ -307,7 +301,8 @@ class _Builder:
 
     def _key(self, node: Node) -> str | None:
         if isinstance(node.value, list | dict):
-            self._say(node.place, "a key is a list or a mapping", "write text before the colon")
+            hint = "write text before the colon; templates have to be rendered first"
+            self._say(node.place, "a key is a list or a mapping", hint)
             return None
         if isinstance(node.value, bool) or node.value is None:
             self._say(node.place, f"the key {quote(node.text)} is read as {describe(node.value)}", quoting(node.text))
@@ -372,6 +367,7 @@ _HINTS: Final = {
     "did not find expected": "look at the indentation, and for a bracket or a dash that is missing",
     "unexpected end of stream": "close the quote or bracket that was opened before",
     "cannot start any token": "put the value in quotes",
+    "unexpected ':'": "put the value in quotes",
 }
 
 

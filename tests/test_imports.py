@@ -49,6 +49,12 @@ def test_the_contracts_hold() -> None:
         ("sim/fresh.py", "import gossip.cli", "front doors"),
         ("sim/fresh.py", "import starling", "point one way"),
         ("sim/engine.py", "import time", "only virtual time"),
+        ("cluster/objects.py", "import gossip", "point one way"),
+        ("cluster/objects.py", "import cluster.manifests", "build on each other"),
+        ("cluster/fresh.py", "import json", "build on each other"),
+        ("cluster/model.py", "import cluster.errors", "nothing but the standard library"),
+        ("cluster/model.py", "import pydantic", "nothing but the standard library"),
+        ("cluster/manifests.py", "import os", "readers of cluster touch nothing"),
     ],
 )
 def test_a_module_that_breaks_a_contract_is_named(copy: Path, module: str, line: str, contract: str) -> None:
@@ -86,7 +92,8 @@ def test_a_module_that_keeps_them_is_let_through(copy: Path, module: str, line: 
     [
         ("import gossip", {"trio", "asyncio", "ssl"}),
         ("import sim.engine", {"trio", "asyncio"}),
-        ("import starling.cli", {"trio", "cryptography", "msgpack", "gossip", "sim"}),
+        ("import starling.cli", {"trio", "cryptography", "msgpack", "cluster", "gossip", "pydantic", "sim", "yaml"}),
+        ("import cluster.model", {"pydantic", "yaml", "cluster.errors"}),
     ],
 )
 def test_what_an_import_does_not_bring(statement: str, absent: set[str]) -> None:
