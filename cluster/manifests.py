@@ -188,8 +188,8 @@ class _Collector:
             self._refuse_config(reader, node)
             return
         assert node is not None
-        assert node.origin is not None
-        documents, problems = read_documents(text, node.origin)
+        origin = node.origin or Origin(node.place.file, fixed=node.place)
+        documents, problems = read_documents(text, origin)
         noted = len(self.problems)
         self.problems += problems
         if len(documents) > 1:

@@ -58,14 +58,17 @@ class Origin:
         return self.fixed or Place(self.file, self.lines + line + 1, self.columns + column + 1)
 
 
+_NO_KEYS: Final[Mapping[str, Place]] = {}
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Node:
-    """A value and where it stands. `keys` are the places of a mapping's keys, `origin` that of a scalar's own lines."""
+    """A value and where it stands. `keys` are the places of a mapping's keys, `origin` that of a literal's lines."""
 
     value: Scalar | list[Node] | dict[str, Node]
     place: Place
     text: str = ""
-    keys: Mapping[str, Place] = field(default_factory=dict)
+    keys: Mapping[str, Place] = field(default_factory=lambda: _NO_KEYS)
     origin: Origin | None = None
 
     def get(self, key: str) -> Node | None:
@@ -260,21 +263,20 @@ class _Builder:
             self._say(place, f"the tag {quote(tag)} has no meaning here", "leave it out")
         return text
 
-    def _inner_origin(self, event: yaml.ScalarEvent, place: Place) -> Origin:
-        """Where the lines of a scalar stand: those of a literal one under it, all others at its beginning."""
-        fixed = Origin(place.file, fixed=place)
+    def _inner_origin(self, event: yaml.ScalarEvent, place: Place) -> Origin | None:
+        """Where the lines of a literal scalar stand in the file; None where they cannot be told apart."""
         if event.style != "|" or self._origin.fixed:
-            return fixed
+            return None
         first = place.line - self._origin.lines
         for number, line in enumerate(_BREAK.split(event.value)):
             if not line:
                 continue
             written = self._lines[first + number] if first + number < len(self._lines) else ""
             if not written.endswith(line):  # an anchor or a tag stands on a line of its own
-                return fixed
+                return None
             columns = self._origin.columns + len(written) - len(line)
             return Origin(place.file, self._origin.lines + first, columns)
-        return fixed
+        return None
 
     def _mapping(self, closed: _Open) -> Node:
         value: dict[str, Node] = {}

@@ -206,7 +206,7 @@ VALUES = st.recursive(
 
 @given(VALUES, st.booleans())
 def test_what_another_library_writes_is_read_as_it_was(value: object, flow: bool) -> None:
-    text = yaml.safe_dump(value, default_flow_style=flow, allow_unicode=True)
+    text = yaml.safe_dump(value, default_flow_style=flow)
     documents, problems = read(text)
     assert problems == []
     assert documents == ([] if value is None else [value])
@@ -214,7 +214,7 @@ def test_what_another_library_writes_is_read_as_it_was(value: object, flow: bool
 
 @given(st.dictionaries(st.text(), st.text(), min_size=1, max_size=5))
 def test_a_node_stands_where_its_value_is_written(mapping: dict[str, str]) -> None:
-    text = yaml.safe_dump(mapping, default_flow_style=False, width=10_000, allow_unicode=True)
+    text = yaml.safe_dump(mapping, default_flow_style=False, width=10_000)
     ((document,), _) = read_documents(text, Origin(FILE))
     lines = text.split("\n")
     for key, node in _children(document):
