@@ -114,10 +114,6 @@ class BroadcastQueue:
             self._remove(entry)
             self._release(entry)
 
-    def clear(self) -> None:
-        """Finish everything unsent."""
-        self.prune(0)
-
     def _put_back(self, taken: list[_Entry]) -> None:
         limit = self._limit_for()
         for entry in taken:

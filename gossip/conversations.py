@@ -56,6 +56,7 @@ class Conversations:
         jobs: Jobs,
         allowed: AllowList,
         merger: Merger,
+        stream_acked: Callable[[int], None],
     ) -> None:
         self._config = config
         self._own = own
@@ -66,10 +67,9 @@ class Conversations:
         self._jobs = jobs
         self._allowed = allowed
         self._merger = merger
+        self._stream_acked = stream_acked
         self.user_state = b""
         """What the application sends along with our view."""
-        self.on_stream_ack: Callable[[int], None] = lambda seq_no: None
-        """Called with the number of a stream ping that was answered."""
 
     # ---- the side that connects
 
@@ -84,11 +84,11 @@ class Conversations:
         self._jobs.run(self._write(stream, self._encode_state(join), now), now)
 
     def ping(self, address: Address, ping: Ping, deadline: float, now: float) -> None:
-        """Ping over a stream; an ack of its number is handed to ``on_stream_ack``, a failure to nobody (§5.5)."""
+        """Ping over a stream; an ack of its number is handed to the prober, a failure to nobody (§5.5)."""
 
         def finished(reason: str | None, now: float) -> None:
             if reason is None:
-                self.on_stream_ack(ping.seq_no)
+                self._stream_acked(ping.seq_no)
 
         stream = self._table.open(
             address, deadline, lambda reply: isinstance(reply, Ack) and reply.seq_no == ping.seq_no, finished

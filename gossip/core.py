@@ -171,8 +171,8 @@ class Membership(View):
     def send(self, to: str | Address, payload: bytes, now: float, *, reliable: bool = False) -> int:
         """Send a user message to a member (by name) or an address: one datagram, or a stream if ``reliable``.
 
-        For a stream, :class:`~gossip.events.StreamMessageSent` tells the outcome. Raises :class:`LocalError` for an
-        unknown name or too long a message.
+        For a stream, :class:`~gossip.events.StreamMessageSent` tells the outcome, also that the message was too long
+        once compressed and encrypted. Raises :class:`LocalError` for an unknown name or too long a message.
         """
         outbox = self._parts.outbox
         record, address = self._parts.roster.locate(to)

@@ -73,6 +73,7 @@ class Parts:
             config.push_pull, own, table=self.streams, roster=self.roster, envelope=envelope, outbox=self.outbox,
             jobs=self.jobs, allowed=allowed,
             merger=Merger(self.roster, self.claims, policy, config.identity.version_check),
+            stream_acked=lambda seq_no: self.prober.hear_stream_ack(seq_no),  # noqa: PLW0108  # it is made later
         )  # fmt: skip
         self.prober: Final = Prober(
             config.probe, own, roster=self.roster, outbox=self.outbox, timers=self.timers, awareness=self.awareness,
@@ -90,7 +91,6 @@ class Parts:
             own, envelope=envelope, jobs=self.jobs, allowed=allowed, roster=self.roster, claims=self.claims,
             answers=answers, prober=self.prober, reconnector=self.reconnector, outbox=self.outbox,
         )  # fmt: skip
-        self.conversations.on_stream_ack = self.prober.hear_stream_ack
         self.on_timer: Final = self._timer_table()
 
     def _timer_table(self) -> dict[TimerKind, Callable[[Timer, float], None]]:

@@ -118,7 +118,7 @@ class Claims(RuleBasedStateMachine):
     def news_about_us(self) -> list[Alive]:
         """The alive messages about ourselves that wait; all waiting news is dropped."""
         waiting = [decode_message_untrusted(news) for news in self.parts.broadcasts.membership.take(100_000)]
-        self.parts.broadcasts.membership.clear()
+        self.parts.broadcasts.membership.prune(0)
         return [news for news in waiting if isinstance(news, Alive) and news.node == OWN]
 
     # ---- what may be heard
