@@ -1,0 +1,1 @@
+"""The folder of the statuses: whole files or none, and one writer."""

@@ -1,0 +1,1 @@
+"""Tells when it is time to look through a folder again."""

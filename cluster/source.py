@@ -1,0 +1,49 @@
+"""What a source of desired state gives, whichever it is: a snapshot that is in force, and what is wrong with it.
+
+Rules kept here:
+
+* A snapshot is swapped whole. What is wrong never takes the last good one away.
+* What was reported is in the snapshots from then on, whether or not it could be written yet.
+
+Source: design.md §8.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from cluster.errors import ClusterError, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from cluster.model import ServiceStatus, Snapshot
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceReading:
+    """What a source says at one instant."""
+
+    snapshot: Snapshot | None
+    """What is in force: the last that was good, with the statuses of now. None before there was any."""
+    problems: tuple[Problem, ...] = ()
+    """What is wrong with the manifests of now; while there is any, the snapshot is an older one."""
+    warnings: tuple[Problem, ...] = ()
+    """What is wrong and keeps nothing back: a status that cannot be read, or not be written yet."""
+
+
+class Source(Protocol):
+    """Where the desired state comes from, and where statuses go."""
+
+    def snapshots(self) -> AsyncIterator[SourceReading]:
+        """A reading now, and another whenever it is a different one, for ever. Raises SourceTaken."""
+        ...
+
+    async def report(self, *statuses: ServiceStatus) -> None:
+        """Write statuses, in this order. Raises nothing: what cannot be written is tried again, and is a warning."""
+        ...
+
+
+class SourceTaken(ClusterError):
+    """Another controller writes the statuses of this source."""
