@@ -14,7 +14,7 @@ Source: docs/specs/metallb-interface.md §1.1, §3.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -22,9 +22,10 @@ from cluster.config_map import read_configuration
 from cluster.errors import ManifestError, Place, Problem, quote
 from cluster.model import Configuration, Snapshot
 from cluster.objects import read_endpoint_slice, read_namespace, read_node, read_service
-from cluster.shapes import Path, Reader
+from cluster.shapes import Path, Reader, format_path
 from cluster.yaml_text import Node, Origin, decode_text, describe, read_documents
 
+CONFIG_KIND: Final = "ConfigMap"
 CONFIG_NAMESPACE: Final = "metallb-system"
 CONFIG_NAME: Final = "config"
 CONFIG_KEY: Final = "config"
@@ -66,6 +67,36 @@ class Reading:
     """Kinds that are not read and how many objects of each there are, sorted."""
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An object of a file. `value` is None when it could not be read, which has been noted."""
+
+    kind: str
+    namespace: str
+    """Empty for kinds that are in no namespace."""
+    name: str
+    place: Place
+    path: Path
+    """Leads to it from the beginning of its document, through lists."""
+    value: Any
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What no two objects have in common; sorts as the objects do."""
+        return self.kind, self.namespace, self.name
+
+
+@dataclass(frozen=True, slots=True)
+class FileReading:
+    """What one file says by itself. It holds for as long as the file is the same, whatever the others say."""
+
+    file: str
+    found: tuple[Found, ...]
+    problems: tuple[Problem, ...]
+    objects: int
+    ignored: Mapping[str, int]
+
+
 def parse_manifests(files: Iterable[tuple[str, bytes]]) -> Snapshot:
     """What the manifests (names and contents) say. Raises ManifestError with every problem, and nothing else."""
     reading = read_manifests(files)
@@ -76,47 +107,71 @@ def parse_manifests(files: Iterable[tuple[str, bytes]]) -> Snapshot:
 
 def read_manifests(files: Iterable[tuple[str, bytes]]) -> Reading:
     """What the manifests (names and contents) say, and what is wrong with them. Raises nothing."""
+    return join([read_file(name, data) for name, data in files])
+
+
+def read_file(name: str, data: bytes) -> FileReading:
+    """What one file says. Raises nothing."""
     collector = _Collector()
-    count = 0
-    for name, data in files:
-        count += 1
-        text = decode_text(data, name)
-        if isinstance(text, Problem):
-            collector.problems.append(text)
-            continue
-        documents, problems = read_documents(text, Origin(name))
-        collector.problems += problems
+    text = decode_text(data, name)
+    if isinstance(text, Problem):
+        collector.problems.append(text)
+    else:
+        documents, collector.problems = read_documents(text, Origin(name))
         for document in documents:
             collector.add(document)
-        if collector.objects == 0 and not collector.problems:
-            collector.empty = collector.empty or Place(name, 1, 1)
-    return collector.reading(count)
+    return FileReading(
+        name, tuple(collector.found), tuple(collector.problems), collector.objects, dict(collector.ignored)
+    )
+
+
+def join(files: Sequence[FileReading]) -> Reading:
+    """What files say together: the first of two objects of one name counts, the second is a problem."""
+    problems = [problem for file in files for problem in file.problems]
+    objects = sum(file.objects for file in files)
+    if files and not objects and not problems:
+        place = Place(files[0].file, 1, 1)
+        problems.append(Problem(place, "there is no object in it", "name files that hold manifests"))
+    first: dict[tuple[str, str, str], Found] = {}
+    problems += [
+        _given_twice(found, earlier)
+        for file in files
+        for found in file.found
+        if (earlier := first.setdefault(found.key, found)) is not found
+    ]
+    values: dict[str, list[Any]] = {}
+    for _, found in sorted(first.items()):
+        if found.value is not None:
+            values.setdefault(found.kind, []).append(found.value)
+    config = values.get(CONFIG_KIND) or [Configuration()]
+    ignored: Counter[str] = Counter()
+    for file in files:
+        ignored.update(file.ignored)
+    objects_of: dict[str, Any] = {kind.field: tuple(values.get(name, ())) for name, kind in KINDS.items()}
+    return Reading(
+        snapshot=Snapshot(config=config[0], **objects_of),
+        problems=tuple(sorted(problems)),
+        files=len(files),
+        objects=objects,
+        ignored=tuple(sorted(ignored.items())),
+    )
+
+
+def _given_twice(found: Found, earlier: Found) -> Problem:
+    full = f"{found.namespace}/{found.name}" if found.namespace else found.name
+    where = f"{format_path(found.path)}: " if found.path else ""
+    message = f"{where}{found.kind} {quote(full)} is given twice, first at {earlier.place}"
+    return Problem(found.place, message, "take one of the two out")
 
 
 @dataclass(slots=True)
 class _Collector:
-    """Takes objects one by one."""
+    """Takes the objects of a file one by one."""
 
     problems: list[Problem] = field(default_factory=list)
+    found: list[Found] = field(default_factory=list)
     objects: int = 0
-    empty: Place | None = None
-    _found: dict[str, list[Any]] = field(default_factory=lambda: {kind.field: [] for kind in KINDS.values()})
-    _config: Configuration = field(default_factory=Configuration)
-    _ignored: Counter[str] = field(default_factory=Counter)
-    _seen: dict[tuple[str, str, str], Place] = field(default_factory=dict)
-
-    def reading(self, files: int) -> Reading:
-        """Everything that was taken."""
-        if self.empty and self.objects == 0 and not self.problems:
-            self.problems.append(Problem(self.empty, "there is no object in it", "name files that hold manifests"))
-        found = {name: tuple(sorted(values, key=lambda value: value.name)) for name, values in self._found.items()}
-        return Reading(
-            snapshot=Snapshot(config=self._config, **found),
-            problems=tuple(sorted(self.problems)),
-            files=files,
-            objects=self.objects,
-            ignored=tuple(sorted(self._ignored.items())),
-        )
+    ignored: Counter[str] = field(default_factory=Counter)
 
     def add(self, root: Node, path: Path = (), depth: int = 0) -> None:
         """Take one object, or the items of a list of objects."""
@@ -154,39 +209,30 @@ class _Collector:
         if group == "metallb.io":
             message = f"{quote(kind)} of {quote(api_version)} is not read"
             reader.refuse(("kind",), message, f"configure in the ConfigMap {CONFIG_NAMESPACE}/{CONFIG_NAME}")
-        elif kind == "ConfigMap" and _is_config(reader):
-            if self._is_first(reader, kind, CONFIG_NAMESPACE):
-                self._take_config(reader)
+        elif kind == CONFIG_KIND and _is_config(reader):
+            self._found(reader, kind, CONFIG_NAMESPACE, self._read_config(reader))
         elif (known := KINDS.get(kind)) and group == known.api_version.rpartition("/")[0]:
             if api_version != known.api_version:
                 message = f"{quote(api_version)} is not a version of {kind} that is read"
                 reader.refuse(("apiVersion",), message, f"write {known.api_version}")
-            elif self._is_first(reader, kind, "" if kind in CLUSTER_SCOPED else "default"):
-                value = known.read(reader)
-                self._found[known.field] += [] if value is None else [value]
+            else:
+                self._found(reader, kind, "" if kind in CLUSTER_SCOPED else "default", known.read(reader))
         else:
-            self._ignored[kind] += 1
+            self.ignored[kind] += 1
 
-    def _is_first(self, reader: Reader, kind: str, default: str) -> bool:
+    def _found(self, reader: Reader, kind: str, default: str, value: object) -> None:
         name = reader.text(("metadata", "name"))
-        if not name:
-            return True  # its reader says so
-        namespace = (reader.text(("metadata", "namespace")) or default) if default else ""
-        place = reader.root.place
-        earlier = self._seen.setdefault((kind, namespace, name), place)
-        if earlier == place:
-            return True
-        full = f"{namespace}/{name}" if namespace else name
-        reader.refuse((), f"{kind} {quote(full)} is given twice, first at {earlier}", "take one of the two out")
-        return False
+        if name:  # its reader says so when it has none
+            namespace = (reader.text(("metadata", "namespace")) or default) if default else ""
+            self.found.append(Found(kind, namespace, name, reader.root.place, reader.path, value))
 
-    def _take_config(self, reader: Reader) -> None:
+    def _read_config(self, reader: Reader) -> Configuration | None:
         path: Path = ("data", CONFIG_KEY)
         text = reader.text(path)
         node = reader.node(path)
         if text is None:
             self._refuse_config(reader, node)
-            return
+            return None
         assert node is not None
         origin = node.origin or Origin(node.place.file, fixed=node.place)
         documents, problems = read_documents(text, origin)
@@ -195,10 +241,8 @@ class _Collector:
         if len(documents) > 1:
             second = documents[1].place
             self.problems.append(Problem(second, "is a second document, which MetalLB does not read", "join the two"))
-        if documents:
-            config = read_configuration(documents[0], self.problems)
-            if len(self.problems) == noted:
-                self._config = config
+        config = read_configuration(documents[0], self.problems) if documents else Configuration()
+        return config if len(self.problems) == noted else None
 
     def _refuse_config(self, reader: Reader, node: Node | None) -> None:
         cure = f"write `{CONFIG_KEY}: |` and the configuration below it, indented"

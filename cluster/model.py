@@ -259,6 +259,21 @@ class Service:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceStatus:
+    """What the controller wants to stand in a service's status (metallb-interface.md §3.7, 3.10)."""
+
+    service: ObjectName
+    ingress: tuple[Address, ...] = ()
+    """Its addresses, IPv4 before IPv6 where it did not ask for another order. Empty clears the status."""
+    pool: str | None = None
+    """The pool they are from: the annotation `ip-allocated-from-pool`."""
+    reason: str | None = None
+    """Why it has none, in one word of Kubernetes' kind: AllocationFailed and others; None where it wants none."""
+    message: str | None = None
+    """The same for people. None where the reason is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
     """What stands behind a service. `ready` and `serving` are None where the cluster says nothing."""
 
@@ -309,6 +324,8 @@ class Snapshot:
     """Everything at one instant, swapped whole. Objects are sorted by name."""
 
     config: Configuration = Configuration()
+    is_configured: bool = True
+    """False: nothing that configures was found. What was in force before stays (metallb-interface.md §1.1)."""
     services: tuple[Service, ...] = ()
     endpoint_slices: tuple[EndpointSlice, ...] = ()
     nodes: tuple[Node, ...] = ()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from cluster.errors import ManifestError
 from cluster.manifests import MAX_LIST_DEPTH, parse_manifests, read_manifests
 from cluster.model import Snapshot
-from tests.cluster.helpers import read, said, wrap
+from tests.cluster.helpers import POOL, read, said, wrap
 from tests.tree import ROOT
 
 EXAMPLES = sorted((ROOT / "examples" / "hostnames").glob("*.yaml"))
@@ -218,3 +218,12 @@ def test_the_examples_are_there() -> None:
     assert [path.name for path in EXAMPLES] == ["config.yaml", "endpoints.yaml", "nodes.yaml", "services.yaml"]
     assert all(isinstance(path, Path) for path in EXAMPLES)
     assert read_manifests(contents()).problems == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "configured"),
+    [(wrap(POOL), True), (wrap(""), True), (wrap("address-pools: 7\n"), False), (NODE, False)],
+    ids=["pools", "an empty document", "a mistake in it", "no ConfigMap"],
+)
+def test_nothing_configured_differs_from_an_empty_configuration(text: str, configured: bool) -> None:
+    assert read(text).snapshot.is_configured is configured
