@@ -1,0 +1,55 @@
+"""Two owners: which of two members that announce the same address goes silent.
+
+Rules kept here:
+
+* The first row that tells the two apart decides, and both sides come to the same end from the same facts, whichever of
+  them asks.
+* There is always an end: the last row orders any two nodes.
+
+Source: design.md §5, "Two owners".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from speaker.ownership import Decision
+
+MAX_AGE_DIFFERENCE: Final = 2.0
+"""Seconds by which one's desired state may be older than the other's before that alone decides."""
+
+
+class Cause(StrEnum):
+    """Why one of the two yields."""
+
+    ISOLATED = "isolated"
+    OLDER = "older"
+    RULE = "rule"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claimant:
+    """One of the two."""
+
+    node: str
+    is_isolated: bool
+    """It sees no other live member."""
+    age: float
+    """Seconds since its desired state was last known to be current. Both ages are of one exchange."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settlement:
+    """How it ends."""
+
+    yields: str
+    """The node that goes silent until what it decides from changes."""
+    to: str
+    cause: Cause
+
+
+def settle(decision: Decision, one: Claimant, other: Claimant) -> Settlement:
+    """Which of the two yields; they may be given in either order. The decision is the address's own."""
+    raise NotImplementedError
