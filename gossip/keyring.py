@@ -10,6 +10,8 @@ Rules kept here:
 
 from __future__ import annotations
 
+import base64
+import binascii
 import hashlib
 from typing import TYPE_CHECKING, Final
 
@@ -167,3 +169,31 @@ def metallb_key(secret: bytes) -> bytes:
     if not secret:
         raise LocalError("an empty secret is no key: leave encryption off instead")
     return (secret + _EMPTY_SHA256)[:32]
+
+
+def parse_key(text: str) -> bytes:
+    """A key in base64. Raises :class:`LocalError`."""
+    try:
+        key = base64.b64decode(text.strip(), validate=True)
+    except (binascii.Error, ValueError):
+        raise LocalError("a key is written in base64; `starling ring keygen` makes one") from None
+    if len(key) not in KEY_BYTES:
+        raise LocalError(f"a key has 16, 24 or 32 bytes, not {len(key)}; `starling ring keygen` makes one")
+    return key
+
+
+def parse_keys(content: bytes) -> tuple[bytes, ...]:
+    """Keys in base64, one a line, the primary first; empty lines and what follows a ``#`` do not matter.
+
+    Raises :class:`LocalError` with the line that is no key.
+    """
+    keys = []
+    for number, line in enumerate(content.decode("utf-8", "replace").splitlines(), start=1):
+        text = line.partition("#")[0].strip()
+        try:
+            keys += [parse_key(text)] if text else []
+        except LocalError as reason:
+            raise LocalError(f"line {number}: {reason}") from None
+    if not keys:
+        raise LocalError("no key in it; `starling ring keygen` makes one")
+    return tuple(keys)

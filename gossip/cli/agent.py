@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import stat
 import sys
 from contextlib import suppress
 from dataclasses import replace
@@ -14,20 +13,12 @@ import click
 from click.core import ParameterSource
 
 from gossip.addresses import DEFAULT_PORT
-from gossip.cli.arguments import (
-    read_key_file,
-    read_label,
-    read_meta,
-    read_name,
-    read_network,
-    read_tag,
-    tags_as_meta,
-)
+from gossip.cli.arguments import read_label, read_meta, read_name, read_network, read_tag, tags_as_meta
 from gossip.cli.client import Unavailable
 from gossip.cli.options import ADVERTISED, BIND, TARGET, Parsed, api_option, lines_option, wants_json
 from gossip.config import PROFILES, profile
+from gossip.control import read_key_file
 from gossip.errors import LocalError
-from gossip.keyring import metallb_key
 from gossip.serf import DELEGATE_VERSIONS
 
 if TYPE_CHECKING:
@@ -35,8 +26,6 @@ if TYPE_CHECKING:
 
 COMPAT: Final = {"serf": DELEGATE_VERSIONS, "metallb": (0, 0, 0)}
 """Programs whose rings an agent can be in as one of theirs, and the versions that it then announces."""
-MAX_KEY_FILE_BYTES: Final = 64 * 1024
-OTHERS_MAY_READ: Final = stat.S_IRWXG | stat.S_IRWXO
 
 
 @click.command("agent")
@@ -138,15 +127,9 @@ def _keys(path: str | None, compat: str | None) -> tuple[bytes, ...]:
     if path is None:
         return ()
     try:
-        with open(path, "rb") as file:
-            mode, content = os.fstat(file.fileno()).st_mode, file.read(MAX_KEY_FILE_BYTES + 1)
-        if len(content) > MAX_KEY_FILE_BYTES:
-            raise LocalError(f"more than {MAX_KEY_FILE_BYTES} bytes; is this a file of keys?")
-        if mode & OTHERS_MAY_READ:
-            _complain(f"{path} may be read by others than its owner: chmod 600 {path}")
-        return (metallb_key(content),) if compat == "metallb" else read_key_file(content)
+        return read_key_file(path, _complain, is_secret=compat == "metallb")
     except LocalError as reason:
-        raise click.BadParameter(f"{path}: {reason}", param_hint="--key-file") from None
+        raise click.BadParameter(str(reason), param_hint="--key-file") from None
 
 
 def _meta(options: dict[str, Any]) -> bytes | None:

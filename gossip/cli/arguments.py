@@ -5,14 +5,11 @@ Every function raises :class:`LocalError` with what would be right. Nothing is r
 
 from __future__ import annotations
 
-import base64
-import binascii
 import ipaddress
 from typing import TYPE_CHECKING, Final
 
 from gossip.addresses import DEFAULT_PORT, pack_host, parse_join_target
 from gossip.errors import LocalError
-from gossip.keyring import KEY_BYTES
 from gossip.messages import MAX_LABEL_BYTES, MAX_META_BYTES, MAX_NAME_BYTES
 from gossip.serf import encode_tags
 
@@ -96,31 +93,6 @@ def read_network(text: str) -> str:
     except ValueError as exc:
         raise LocalError(f"{exc}; write ADDRESS/BITS") from None
     return text
-
-
-def read_key(text: str) -> bytes:
-    """A key in base64."""
-    try:
-        key = base64.b64decode(text.strip(), validate=True)
-    except (binascii.Error, ValueError):
-        raise LocalError("a key is written in base64; `starling ring keygen` makes one") from None
-    if len(key) not in KEY_BYTES:
-        raise LocalError(f"a key has 16, 24 or 32 bytes, not {len(key)}; `starling ring keygen` makes one")
-    return key
-
-
-def read_key_file(content: bytes) -> tuple[bytes, ...]:
-    """Keys in base64, one a line, the primary first; empty lines and what follows a ``#`` do not matter."""
-    keys = []
-    for number, line in enumerate(content.decode("utf-8", "replace").splitlines(), start=1):
-        text = line.partition("#")[0].strip()
-        try:
-            keys += [read_key(text)] if text else []
-        except LocalError as reason:
-            raise LocalError(f"line {number}: {reason}") from None
-    if not keys:
-        raise LocalError("no key in it; `starling ring keygen` makes one")
-    return tuple(keys)
 
 
 def tags_as_meta(tags: Mapping[str, str]) -> bytes:

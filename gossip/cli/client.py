@@ -5,12 +5,21 @@ from __future__ import annotations
 import json
 import socket
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from gossip.control.notices import SCHEMA, harmless
-from gossip.control.requests import EXIT_NO, EXIT_UNAVAILABLE, EXIT_USAGE, Request, encode_request
+from gossip.control.requests import (
+    EXIT_NO,
+    EXIT_UNAVAILABLE,
+    EXIT_USAGE,
+    REQUESTS,
+    Request,
+    Requests,
+    encode_request,
+)
 from gossip.errors import LocalError
 
 if TYPE_CHECKING:
@@ -40,39 +49,54 @@ FAILURES: Final[dict[int, type[click.ClickException]]] = {
 """By the code in an agent's answer."""
 
 
-def converse(api: str, request: Request, within: float | None) -> Iterator[dict[str, Any]]:
-    """An agent's reply lines, until it hangs up."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Respondent:
+    """Who is asked."""
+
+    requests: Requests
+    """What it answers."""
+    called: str
+    """In a sentence: the agent, the speaker."""
+    started_by: str
+    """The command that starts one."""
+
+
+AGENT: Final = Respondent(requests=REQUESTS, called="agent", started_by="ring agent")
+
+
+def converse(api: str, request: Request, within: float | None, whom: Respondent = AGENT) -> Iterator[dict[str, Any]]:
+    """The reply lines of who listens at the socket ``api``, until it hangs up. ``within`` is in seconds, for each."""
     try:
-        line = encode_request(request)
+        line = encode_request(request, whom.requests)
     except LocalError as reason:
         raise click.UsageError(str(reason)) from None
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(within)
             connection.connect(api)
-            with suppress(BrokenPipeError):  # an agent that is full says so and hangs up, without hearing us out
+            with suppress(BrokenPipeError):  # who is full says so and hangs up, without hearing us out
                 connection.sendall(line)
             with connection.makefile("rb") as replies:
                 for reply in replies:
                     yield json.loads(reply)
     except TimeoutError:
-        raise Unavailable(f"the agent at {api} did not answer within {within:g} s") from None
+        raise Unavailable(f"the {whom.called} at {api} did not answer within {within:g} s") from None
     except OSError as exc:
-        hint = "start one with `ring agent`, or say which with --api"
-        raise Unavailable(f"no agent answers at {api} ({exc.strerror}): {hint}") from None
+        hint = f"start one with `{whom.started_by}`, or say which with --api"
+        raise Unavailable(f"no {whom.called} answers at {api} ({exc.strerror}): {hint}") from None
 
 
-def ask(api: str, request: Request) -> tuple[list[Any], dict[str, Any]]:
+def ask(api: str, request: Request, whom: Respondent = AGENT) -> tuple[list[Any], dict[str, Any]]:
     """The items and the result of a request."""
     items = []
-    for reply in converse(api, request, REPLY_WITHIN):
+    for reply in converse(api, request, REPLY_WITHIN, whom):
         if "item" in reply:
             items.append(reply["item"])
         elif "result" in reply:
             return items, reply["result"]
         else:
             raise FAILURES[reply["code"]](reply["error"])
-    raise Unavailable(f"the agent at {api} hung up without an answer")
+    raise Unavailable(f"the {whom.called} at {api} hung up without an answer")
 
 
 def print_answer(value: dict[str, Any], as_json: bool, lines: Iterable[str]) -> None:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from gossip.cli.arguments import read_advertised, read_bind, read_key, read_socket_path, read_target
+from gossip.cli.arguments import read_advertised, read_bind, read_socket_path, read_target
 from gossip.errors import LocalError
+from gossip.keyring import parse_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,7 +33,7 @@ class Parsed(click.ParamType[Any]):
 
 def key_or_input(text: str) -> bytes:
     """A key, or ``-`` for the first line of the standard input, where no list of processes shows it."""
-    return read_key(sys.stdin.readline() if text == "-" else text)
+    return parse_key(sys.stdin.readline() if text == "-" else text)
 
 
 def _default_api() -> str:

@@ -169,6 +169,13 @@ class Agent:
 
     # ---- listening
 
+    async def run(self, events: Subscription) -> None:
+        """Be a member of the ring whose events these are, seeds and all, until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.hear, events)
+            nursery.start_soon(self.watch_counts)
+            nursery.start_soon(self.find_seeds)
+
     async def hear(self, events: Subscription) -> None:
         """Act upon the ring's events, for ever."""
         async for event in events:
@@ -215,22 +222,24 @@ class Agent:
             self._settled.set()
 
     async def find_seeds(self) -> None:
-        """Join the seeds; as long as none answers, try again."""
-        said, delay = "", SEED_RETRY_MIN
-        while True:
+        """Join the seeds. As long as none answers, try all of them again; after that only those whose names stand for
+        no address yet, since the ring itself tries the addresses that it was told."""
+        said, delay, seeds = "", SEED_RETRY_MIN, self.settings.seeds
+        while seeds:
             try:
-                report = await self.join(self.settings.seeds, as_seeds=True)
+                report = await self.join(seeds, as_seeds=True)
             except RemoteError as reason:
-                trouble, done = f"{reason}; trying again", False
+                trouble = str(reason)
             else:
-                trouble = "; ".join(f"could not join {target}: {reason}" for target, reason in report.refused)
-                done = True
+                refused = "; ".join(f"{target}: {reason}" for target, reason in report.refused)
+                seeds = report.unresolved
+                trouble = f"could not join: {refused}" if refused else ""
             if trouble and trouble != said:
-                await trio.to_thread.run_sync(self.settings.complain, trouble, abandon_on_cancel=True)
-            if done:
-                return
+                complaint = f"{trouble}; trying again" if seeds else trouble
+                await trio.to_thread.run_sync(self.settings.complain, complaint, abandon_on_cancel=True)
             said = trouble
-            await trio.sleep(delay)
+            if seeds:
+                await trio.sleep(delay)
             delay = min(delay * 2, SEED_RETRY_MAX)
 
     async def leave(self) -> None:

@@ -1,4 +1,4 @@
-"""What each request to an agent does: one table from request to handler.
+"""What each request to an agent does: a table from request to handler.
 
 Rules kept here:
 
@@ -10,12 +10,13 @@ Rules kept here:
 from __future__ import annotations
 
 import base64
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 from gossip.addresses import pack_host, parse_join_target
 from gossip.control.notices import describe_member, format_address, printable
 from gossip.control.requests import (
+    REQUESTS,
     ChangeKeys,
     FireEvent,
     FollowNotices,
@@ -26,6 +27,7 @@ from gossip.control.requests import (
     ListMembers,
     PingMember,
     Request,
+    Requests,
     SendMessage,
     ShowInfo,
     SpreadMessage,
@@ -34,7 +36,7 @@ from gossip.errors import LocalError, RemoteError
 from gossip.keyring import Keyring
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from gossip.addresses import Address
     from gossip.control.agent import Agent
@@ -154,7 +156,7 @@ async def _change_keys(agent: Agent, request: ChangeKeys, replies: Replies) -> J
 
 Handler: TypeAlias = "Callable[[Agent, Any, Replies], Awaitable[Json]]"
 
-HANDLERS: Final[dict[type[Request], Handler]] = {
+HANDLERS: Final[Mapping[type[Request], Handler]] = {
     ListMembers: _list_members,
     ShowInfo: _show_info,
     FollowNotices: _follow_notices,
@@ -169,6 +171,22 @@ HANDLERS: Final[dict[type[Request], Handler]] = {
     ChangeKeys: _change_keys,
 }
 """Who answers which request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What is answered on a control socket: requests by their names, and the handler of each."""
+
+    requests: Requests
+    handlers: Mapping[type[Request], Handler]
+
+    def __or__(self, more: Desk) -> Desk:
+        """Both; what has the same name is answered as in ``more``."""
+        return Desk({**self.requests, **more.requests}, {**self.handlers, **more.handlers})
+
+
+RING_DESK: Final = Desk(REQUESTS, HANDLERS)
+"""What every agent answers."""
 
 
 def _destination(ring: Ring, to: str) -> str | Address:

@@ -5,7 +5,8 @@ A request names what to do and its fields: ``{"do": "join", "targets": ["10.0.0.
 
 Rules kept here:
 
-* One table has every request; a field is read by its type, so a handler gets what it declares or is not called.
+* A table has every request; a field is read by its type, so a handler gets what it declares or is not called. The
+  table is an argument: whoever runs an agent may have more requests than the ring's.
 * Lines have a limit both ways. What is no request raises :class:`LocalError` and says what would be right.
 """
 
@@ -19,7 +20,7 @@ from gossip.control.notices import SCHEMA
 from gossip.errors import LocalError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 MAX_LINE: Final = 1024 * 1024
 """Bytes of one line, a request's or an answer's."""
@@ -32,48 +33,53 @@ EXIT_UNAVAILABLE: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
-class ListMembers:
+class Request:
+    """What can be asked. A request is a subclass, and its fields have the types that are read here."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListMembers(Request):
     """Everybody known; members come as items, some at a time."""
 
 
 @dataclass(frozen=True, slots=True)
-class ShowInfo:
+class ShowInfo(Request):
     """The agent, its settings and its statistics."""
 
 
 @dataclass(frozen=True, slots=True)
-class FollowNotices:
+class FollowNotices(Request):
     """Notices from now on, an item each, until the asker hangs up or the agent ends."""
 
 
 @dataclass(frozen=True, slots=True)
-class Join:
+class Join(Request):
     """Exchange views with whoever answers at ``[name/]host[:port]``."""
 
     targets: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Leave:
+class Leave(Request):
     """Say goodbye to the ring, and end."""
 
 
 @dataclass(frozen=True, slots=True)
-class ForceLeave:
+class ForceLeave(Request):
     """Stop pinging and listing a member that is dead or left."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
-class PingMember:
+class PingMember(Request):
     """Ask a member, by name or address, for one ack."""
 
     to: str
 
 
 @dataclass(frozen=True, slots=True)
-class SendMessage:
+class SendMessage(Request):
     """Send a user message to one member, by name or address."""
 
     to: str
@@ -82,14 +88,14 @@ class SendMessage:
 
 
 @dataclass(frozen=True, slots=True)
-class SpreadMessage:
+class SpreadMessage(Request):
     """Spread a user message to everybody, best effort."""
 
     payload: bytes
 
 
 @dataclass(frozen=True, slots=True)
-class FireEvent:
+class FireEvent(Request):
     """Fire a user event that serf agents understand."""
 
     name: str
@@ -98,34 +104,22 @@ class FireEvent:
 
 
 @dataclass(frozen=True, slots=True)
-class ListKeys:
+class ListKeys(Request):
     """The agent's keys, the primary first."""
 
 
 @dataclass(frozen=True, slots=True)
-class ChangeKeys:
+class ChangeKeys(Request):
     """``install``, ``use`` or ``remove`` a key of this agent."""
 
     action: str
     key: bytes
 
 
-Request: TypeAlias = (
-    ListMembers
-    | ShowInfo
-    | FollowNotices
-    | Join
-    | Leave
-    | ForceLeave
-    | PingMember
-    | SendMessage
-    | SpreadMessage
-    | FireEvent
-    | ListKeys
-    | ChangeKeys
-)
+Requests: TypeAlias = "Mapping[str, type[Request]]"
+"""Requests by their names on the socket."""
 
-REQUESTS: Final[dict[str, type[Request]]] = {
+REQUESTS: Final[Requests] = {
     "members": ListMembers,
     "info": ShowInfo,
     "events": FollowNotices,
@@ -139,8 +133,7 @@ REQUESTS: Final[dict[str, type[Request]]] = {
     "list-keys": ListKeys,
     "change-keys": ChangeKeys,
 }
-"""Every request by its name on the socket."""
-_NAMES: Final = {cls: name for name, cls in REQUESTS.items()}
+"""What every agent is asked."""
 
 
 def _read_text(value: object) -> str:
@@ -181,27 +174,28 @@ _READERS: Final[dict[str, Callable[[object], object]]] = {
 """By the annotation of a request's field."""
 
 
-def encode_request(request: Request) -> bytes:
-    """A request as a line. Raises :class:`LocalError` when it is longer than the agent reads."""
+def encode_request(request: Request, requests: Requests = REQUESTS) -> bytes:
+    """A request of this table as a line. Raises :class:`LocalError` when it is longer than the agent reads."""
+    name = next(name for name, cls in requests.items() if cls is type(request))
     values = {field.name: getattr(request, field.name) for field in fields(request)}
     shown = {name: value.hex() if isinstance(value, bytes) else value for name, value in values.items()}
-    line = encode_line({"do": _NAMES[type(request)], **shown})
+    line = encode_line({"do": name, **shown})
     if len(line) > MAX_LINE:
         raise LocalError(f"a request of {len(line)} bytes is too long; the agent reads {MAX_LINE}")
     return line
 
 
-def decode_request(line: bytes) -> Request:
-    """The request in a line. Raises :class:`LocalError` naming what is wrong with it."""
+def decode_request(line: bytes, requests: Requests = REQUESTS) -> Request:
+    """The request of this table in a line. Raises :class:`LocalError` naming what is wrong with it."""
     try:
         asked = json.loads(line)
     except (ValueError, RecursionError) as exc:
         raise LocalError("a request is one JSON object a line") from exc
     if not isinstance(asked, dict) or not isinstance(asked.get("do"), str):
         raise LocalError('a request is a JSON object that says what to "do"')
-    cls = REQUESTS.get(asked["do"])
+    cls = requests.get(asked["do"])
     if cls is None:
-        raise LocalError(f"no request {asked['do']!r:.40}; there are {', '.join(REQUESTS)}")
+        raise LocalError(f"no request {asked['do']!r:.40}; there are {', '.join(requests)}")
     return cls(**{field.name: _read_field(asked, field.name, str(field.type)) for field in fields(cls)})
 
 

@@ -51,10 +51,7 @@ async def run_agent(settings: AgentSettings, output: int) -> int:
                 feed = agent.add_reader()
                 agent.introduce()
                 nursery.start_soon(_print_notices, agent, feed, output)
-                nursery.start_soon(agent.hear, events)
-                nursery.start_soon(agent.watch_counts)
-                if settings.seeds:
-                    nursery.start_soon(agent.find_seeds)
+                nursery.start_soon(agent.run, events)
                 if control is not None:
                     nursery.start_soon(serve, agent, control)
                 await _wait_for_end(agent, signals)

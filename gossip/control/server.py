@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from gossip.control.handlers import HANDLERS
+from gossip.control.handlers import RING_DESK, Desk
 from gossip.control.notices import printable
 from gossip.control.requests import (
     EXIT_NO,
@@ -96,14 +96,14 @@ def _remove_stale(path: str) -> None:
     raise LocalError(f"another agent answers at {path}; end it with `ring leave`, or choose another path with --api")
 
 
-async def serve(agent: Agent, control: socket.socket) -> None:
-    """Answer everybody who connects, until cancelled."""
+async def serve(agent: Agent, control: socket.socket, desk: Desk = RING_DESK) -> None:
+    """Answer everybody who connects what the desk has an answer to, until cancelled."""
     control.setblocking(False)
     listener = trio.SocketListener(trio.socket.from_stdlib_socket(control))
-    await trio.serve_listeners(partial(_serve_client, agent, trio.Semaphore(MAX_CLIENTS)), [listener])
+    await trio.serve_listeners(partial(_serve_client, agent, desk, trio.Semaphore(MAX_CLIENTS)), [listener])
 
 
-async def _serve_client(agent: Agent, places: trio.Semaphore, stream: trio.SocketStream) -> None:
+async def _serve_client(agent: Agent, desk: Desk, places: trio.Semaphore, stream: trio.SocketStream) -> None:
     """Answer one client's requests, one after the other, until it hangs up or is too slow."""
     client = _Client(stream)
     try:
@@ -113,21 +113,21 @@ async def _serve_client(agent: Agent, places: trio.Semaphore, stream: trio.Socke
         return
     try:
         while (line := await client.next_line()) is not None:
-            await _answer(agent, client, line)
+            await _answer(agent, desk, client, line)
     except* (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
         pass  # it is its own loss
     finally:
         places.release()
 
 
-async def _answer(agent: Agent, client: _Client, line: bytes) -> None:
+async def _answer(agent: Agent, desk: Desk, client: _Client, line: bytes) -> None:
     try:
-        request = decode_request(line)
+        request = decode_request(line, desk.requests)
     except LocalError as reason:
         await client.send(error_line(str(reason), EXIT_USAGE))
         return
     try:
-        answer = result_line(await HANDLERS[type(request)](agent, request, client))
+        answer = result_line(await desk.handlers[type(request)](agent, request, client))
     except LocalError as reason:
         answer = error_line(printable(str(reason)), EXIT_NO)
     except RemoteError as reason:

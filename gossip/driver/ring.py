@@ -34,6 +34,8 @@ class JoinReport:
 
     joined: tuple[Address, ...]
     refused: tuple[tuple[str, str], ...]
+    unresolved: tuple[str, ...] = ()
+    """The targets among the refused that stand for no address, so that there was nobody to ask."""
 
 
 class Ring:
@@ -74,6 +76,7 @@ class Ring:
         Raises :class:`RemoteError` when nobody does, and :class:`LocalError` for text that is no target.
         """
         addresses, refused = await sockets.resolve(targets, self._core.local.address[1])
+        unresolved = tuple(target for target, _ in refused)
         joined: tuple[Address, ...] = ()
         if addresses:
             event = await self._pump.ask(lambda now: self._core.join(addresses, now, as_seeds=as_seeds))
@@ -82,7 +85,7 @@ class Ring:
             refused += [(f"{host}:{port}", reason) for (host, port), reason in event.refused]
         if targets and not joined:
             raise RemoteError("could not join: " + "; ".join(f"{target}: {reason}" for target, reason in refused))
-        return JoinReport(joined, tuple(refused))
+        return JoinReport(joined, tuple(refused), unresolved)
 
     async def leave(self) -> None:
         """Say goodbye, and wait until it has spread. Bound the wait with a cancel scope; the goodbye is out all the

@@ -12,8 +12,6 @@ from gossip.cli.arguments import (
     MAX_SOCKET_PATH,
     read_bind,
     read_hex,
-    read_key,
-    read_key_file,
     read_label,
     read_meta,
     read_name,
@@ -23,6 +21,7 @@ from gossip.cli.arguments import (
     read_target,
     tags_as_meta,
 )
+from gossip.keyring import parse_key, parse_keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,7 +53,7 @@ def test_hex_is_taken_as_packet_tools_print_it() -> None:
 def test_a_key_file_has_keys_and_remarks() -> None:
     other = base64.b64encode(bytes(16)).decode()
     content = f"# the ring's keys\n\n  {KEY}  # since May\n{other}\n".encode()
-    assert read_key_file(content) == (bytes(range(32)), bytes(16))
+    assert parse_keys(content) == (bytes(range(32)), bytes(16))
 
 
 def test_what_is_right_is_taken() -> None:
@@ -67,7 +66,7 @@ def test_what_is_right_is_taken() -> None:
     assert read_tag("role=a=b") == ("role", "a=b")
     assert read_tag("role=") == ("role", "")
     assert read_network("10.0.0.0/8") == "10.0.0.0/8"
-    assert read_key(KEY) == bytes(range(32))
+    assert parse_key(KEY) == bytes(range(32))
     assert read_socket_path("/run/ring.sock") == "/run/ring.sock"
     assert tags_as_meta({"role": "web"}) == b"\xff\x81\xa4role\xa3web"
 
@@ -90,9 +89,9 @@ def test_what_is_right_is_taken() -> None:
         (read_tag, "=web", "is not KEY=VALUE"),
         (read_network, "10.0.0.0/33", "10.0.0.0/33.*; write ADDRESS/BITS"),
         (read_network, "10.0.0.1/8", "has host bits set"),
-        (read_key, "not base64!", "a key is written in base64"),
-        (read_key, "schlüssel", "a key is written in base64"),
-        (read_key, "c2hvcnQ=", "16, 24 or 32 bytes, not 5"),
+        (parse_key, "not base64!", "a key is written in base64"),
+        (parse_key, "schlüssel", "a key is written in base64"),
+        (parse_key, "c2hvcnQ=", "16, 24 or 32 bytes, not 5"),
         (read_socket_path, "/" + "s" * MAX_SOCKET_PATH, "1 to 107 bytes; this one has 108"),
     ],
 )
@@ -112,7 +111,7 @@ def test_what_is_wrong_is_told_with_the_cure(read: Callable[[str], object], text
 )
 def test_a_wrong_key_file_is_told_with_its_line(content: bytes, said: str) -> None:
     with pytest.raises(LocalError, match=said):
-        read_key_file(content)
+        parse_keys(content)
 
 
 def test_tags_that_do_not_fit() -> None:

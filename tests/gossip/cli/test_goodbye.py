@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
@@ -17,6 +18,7 @@ from tests.interop.peers import fresh_address
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
+    from gossip import Address
     from gossip.control.notices import Notice
 
 WITHIN = 10.0
@@ -163,4 +165,49 @@ async def test_seeds_that_cannot_all_be_joined_are_complained_of_once() -> None:
         async with an_agent("bea", seeds=(target(ann), gone)) as bea:
             with trio.fail_after(WITHIN):
                 await bea.find_seeds()
-    assert complaints == [f"could not join {gone}: Connection refused"]
+    assert complaints == [f"could not join: {gone}: Connection refused"]
+
+
+class Names(trio.abc.HostnameResolver):
+    """Names that stand for nothing when they are first asked for, and then for this address."""
+
+    def __init__(self, address: Address) -> None:
+        self._address = address
+        self._asked: list[str] = []
+
+    async def getaddrinfo(
+        self,
+        host: bytes | None,
+        port: bytes | str | int | None,
+        family: int = 0,
+        type: int = 0,  # noqa: A002 - as the class above calls it
+        proto: int = 0,
+        flags: int = 0,
+    ) -> Any:
+        await trio.lowlevel.checkpoint()
+        assert host is not None
+        name = host.decode()
+        if name in self._asked:
+            return [(socket.AF_INET, type, proto, "", self._address)]
+        self._asked.append(name)
+        raise socket.gaierror(socket.EAI_NONAME, "not yet")
+
+    async def getnameinfo(self, sockaddr: Any, flags: int) -> tuple[str, str]:
+        raise NotImplementedError
+
+
+async def test_a_name_that_stands_for_nobody_yet_is_tried_again_although_another_seed_answered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    complaints.clear()
+    monkeypatch.setattr("gossip.control.agent.SEED_RETRY_MIN", 0.01)
+    async with (
+        open_ring("ann", (fresh_address(), 0), LOCAL) as ann,
+        open_ring("cid", (fresh_address(), 0), LOCAL) as cid,
+    ):
+        trio.socket.set_custom_hostname_resolver(Names(cid.view.local.address))
+        async with an_agent("bea", seeds=(target(ann), "cid.example")) as bea:
+            with trio.fail_after(WITHIN):
+                await bea.find_seeds()
+            assert {member.name for member in bea.ring.view.members()} == {"ann", "bea", "cid"}
+    assert complaints == ["could not join: cid.example: cannot resolve 'cid.example': not yet; trying again"]
