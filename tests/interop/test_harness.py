@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.interop.lan import namespaces, open_lan
+from sim.lab.lan import number_hosts, open_lan
 from tests.interop.peers import GO_VERSIONS, open_peers
 from tests.interop.programs import PORT, Mailbox, PeerError
 
@@ -87,18 +87,17 @@ async def test_no_process_outlives_its_test() -> None:
 
 
 @pytest.mark.needs("netns", "go-peers")
-async def test_a_lan_carries_or_loses_as_told_and_leaves_nothing_behind(peers: Peers) -> None:
-    async with open_lan(2) as hosts:
-        assert {host.namespace for host in hosts} <= set(await namespaces())
+async def test_peers_on_hosts_of_a_lan_meet_and_lose_what_they_are_told_to_lose(peers: Peers) -> None:
+    async with open_lan(number_hosts(["here", "there"])) as lan:
         here, there = [
-            await peers.go(host.namespace, GO_VERSIONS[-1], address=host.address, prefix=host.prefix) for host in hosts
+            await peers.go(name, GO_VERSIONS[-1], address=host.address, prefix=host.namespace.prefix)
+            for name, host in lan.hosts.items()
         ]
         await here.command("join", addrs=[f"{there.address}:{PORT}"])
-        await hosts[1].drop(1000)
+        await lan.lose("there", 1000)
         with pytest.raises(PeerError, match="timeout"):
             await here.command("send", to=there.name, payload="01", reliable=True)
-        await hosts[1].drop(0)
+        await lan.lose("there", 0)
         await here.command("send", to=there.name, payload="02", reliable=True)
         assert (await there.event("message"))["payload"] == "02"
         await peers.end()
-    assert not {host.namespace for host in hosts} & set(await namespaces())

@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
-from tests.interop.lan import open_lan
+from sim.lab.lan import Lan, number_hosts, open_lan
 from tests.interop.peers import GO_VERSIONS
 from tests.interop.programs import PORT
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from tests.interop.lan import Host
     from tests.interop.peers import Peers
     from tests.interop.programs import GoPeer, OurAgent
 
@@ -30,23 +29,26 @@ OF_EACH = 5
 
 
 @pytest.fixture
-async def hosts() -> AsyncIterator[list[Host]]:
-    async with open_lan(2 * OF_EACH) as made:
+async def lan() -> AsyncIterator[Lan]:
+    async with open_lan(number_hosts(f"host-{number}" for number in range(2 * OF_EACH))) as made:
         yield made
 
 
-async def start_ring(peers: Peers, hosts: list[Host]) -> tuple[list[GoPeer], list[OurAgent]]:
+async def start_ring(peers: Peers, lan: Lan) -> tuple[list[GoPeer], list[OurAgent]]:
     """Alternately one of theirs, in both versions, and one of ours; all know all when it returns."""
+    hosts = list(lan.hosts.values())
     theirs: list[GoPeer] = []
     ours: list[OurAgent] = []
     seed = f"{hosts[0].address}:{PORT}"
     for number, (their_host, our_host) in enumerate(zip(hosts[::2], hosts[1::2], strict=True)):
         version = GO_VERSIONS[number % len(GO_VERSIONS)]
-        go = await peers.go(f"go-{number}", version, address=their_host.address, prefix=their_host.prefix)
+        go = await peers.go(f"go-{number}", version, address=their_host.address, prefix=their_host.namespace.prefix)
         await go.command("join", addrs=[seed])
         theirs.append(go)
         ours.append(
-            await peers.ours(f"ours-{number}", "--join", seed, address=our_host.address, prefix=our_host.prefix)
+            await peers.ours(
+                f"ours-{number}", "--join", seed, address=our_host.address, prefix=our_host.namespace.prefix
+            )
         )
     for go, agent in zip(theirs, ours, strict=True):  # once more, for those who came later
         await go.command("join", addrs=[seed])
@@ -69,11 +71,11 @@ def count_raised(agent: OurAgent) -> int:
 @pytest.mark.slow
 @pytest.mark.timeout(SECONDS + 120)
 async def test_nobody_is_held_dead_while_packets_are_lost(
-    peers: Peers, hosts: list[Host], capsys: pytest.CaptureFixture[str]
+    peers: Peers, lan: Lan, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    theirs, ours = await start_ring(peers, hosts)
-    for host in hosts:
-        await host.drop(PER_MILLE_LOST)
+    theirs, ours = await start_ring(peers, lan)
+    for name in lan.hosts:
+        await lan.lose(name, PER_MILLE_LOST)
     verdicts: list[str] = []
     with trio.move_on_after(SECONDS):
         async with trio.open_nursery() as nursery:
@@ -96,8 +98,8 @@ async def test_nobody_is_held_dead_while_packets_are_lost(
     with capsys.disabled():
         sys.stdout.write(f"\n{report}\n")
     assert verdicts == []
-    for host in hosts:
-        await host.drop(0)
+    for name in lan.hosts:
+        await lan.lose(name, 0)
     names = sorted(member.name for member in (*theirs, *ours))
     for go in theirs:
         assert sorted(await go.members()) == names
