@@ -13,9 +13,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from math import inf
 from typing import Final
 
-from speaker.ownership import Decision
+from speaker.ownership import Decision, hash_rank, hashed_text, salt
 
 MAX_AGE_DIFFERENCE: Final = 2.0
 """Seconds by which one's desired state may be older than the other's before that alone decides."""
@@ -52,4 +53,20 @@ class Settlement:
 
 def settle(decision: Decision, one: Claimant, other: Claimant) -> Settlement:
     """Which of the two yields; they may be given in either order. The decision is the address's own."""
-    raise NotImplementedError
+    if one.is_isolated is not other.is_isolated:
+        return _settlement(one if one.is_isolated else other, (one, other), Cause.ISOLATED)
+    if abs(one.age - other.age) > MAX_AGE_DIFFERENCE:
+        return _settlement(max(one, other, key=lambda claimant: claimant.age), (one, other), Cause.OLDER)
+    return _settlement(max(one, other, key=lambda claimant: _place(decision, claimant.node)), (one, other), Cause.RULE)
+
+
+def _place(decision: Decision, node: str) -> tuple[float, bytes, str]:
+    """The node's place in the order of taking over; those that are not eligible are behind it, ordered by the hash."""
+    ranks = {candidate.node: candidate.rank for candidate in decision.candidates}
+    rank = ranks.get(node)
+    return inf if rank is None else rank, hash_rank(salt(node), hashed_text(decision.key)), node
+
+
+def _settlement(loser: Claimant, both: tuple[Claimant, Claimant], cause: Cause) -> Settlement:
+    one, other = both
+    return Settlement(yields=loser.node, to=other.node if loser is one else one.node, cause=cause)

@@ -1,7 +1,7 @@
 """MessagePack: the one place of the speaker that touches the library, which ships no types.
 
-Text and bytes are two kinds; the keys of maps are text or bytes. What comes out is of the library's choosing, so whoever
-reads it checks every type.
+Text and bytes are two kinds; the keys of maps are text or bytes. What comes out is of the library's choosing, so
+whoever reads it checks every type.
 """
 
 from __future__ import annotations
