@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from cluster.errors import quote
-from cluster.folder import read_files
+from cluster.folder import UNREADABLE_HINT, read_files
 from cluster.manifests import read_manifests
 from cluster.model import ServiceType
 
@@ -30,7 +30,6 @@ SCHEMA: Final = 1
 """Of the JSON object; another number is another meaning of a key."""
 EXIT_WRONG: Final = 1
 EXIT_UNREADABLE: Final = 3
-UNREADABLE_HINT: Final = "check the path and who may read it"
 MAX_LINES: Final = 20
 """Objects of one kind that the summary names; the others are counted."""
 

@@ -1,1 +1,106 @@
-"""Tells when it is time to look through a folder again."""
+"""Tells when it is time to look through a folder again.
+
+Rules kept here:
+
+* The kernel's events, when the folder has been quiet for a moment, so that a burst is one change and a file that is
+  being written is left alone until it is whole.
+* The folder itself may go, come back or become another one; that is looked at by itself, as it has no events.
+* Where there can be no events, it is time rather often.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Final
+
+import trio
+import watchfiles
+
+from cluster.errors import Place, Problem
+from cluster.folder import reason
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+QUIET_TIME: Final = 0.05
+"""Seconds without an event after which a burst is over."""
+MAX_BURST_TIME: Final = 1.0
+"""Seconds after which a burst counts as over even though it is not."""
+POLL_INTERVAL: Final = 0.2
+"""Seconds between two looks at the folder itself."""
+BLIND_INTERVAL: Final = 2.0
+"""Seconds for which nothing is said where there are no events."""
+
+
+class FolderWatch:
+    """Watches what is below the folder `path`, which need not exist. Close it in the end."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._identity: tuple[int, int] | None = None
+        self._events: AsyncGenerator[set[watchfiles.main.FileChange], None] | None = None
+        self.problem: Problem | None = None
+        """Why there are no events, while there are none although the folder is there."""
+
+    async def wait(self, at_most: float) -> None:
+        """Until something changed and all is quiet, or for about `at_most` seconds.
+
+        The first call returns as soon as the watch has begun: what changed before it is seen by looking once more.
+        """
+        deadline = trio.current_time() + (at_most if self.problem is None else min(at_most, BLIND_INTERVAL))
+        while trio.current_time() < deadline:
+            identity = self._identify()
+            if identity != self._identity or (self.problem is not None and identity is not None):
+                await self._begin(identity)
+                if self.problem is None:
+                    return
+            if self._events is None:
+                await trio.sleep(POLL_INTERVAL)
+            elif await self._next_changes():
+                return
+
+    async def close(self) -> None:
+        """End the watch."""
+        if self._events is not None:
+            events, self._events = self._events, None
+            await events.aclose()
+
+    def _identify(self) -> tuple[int, int] | None:
+        try:
+            status = os.stat(self._path)
+        except OSError:
+            return None
+        return status.st_dev, status.st_ino
+
+    async def _begin(self, identity: tuple[int, int] | None) -> None:
+        """Watch the folder that is there now, or none. Returns when its events are no longer lost."""
+        await self.close()
+        self._identity, self.problem = identity, None
+        if identity is not None:
+            self._events = watchfiles.awatch(
+                self._path,
+                watch_filter=None,
+                debounce=round(MAX_BURST_TIME * 1000),
+                step=round(QUIET_TIME * 1000),
+                rust_timeout=round(POLL_INTERVAL * 1000),
+                yield_on_timeout=True,
+                ignore_permission_denied=True,
+            )
+            await self._next_changes()
+
+    async def _next_changes(self) -> bool:
+        """Whether something changed before POLL_INTERVAL was over."""
+        assert self._events is not None
+        try:
+            return bool(await anext(self._events))
+        except FileNotFoundError:  # gone before it could be watched
+            self._events = self._identity = None
+        except (OSError, RuntimeError) as exc:  # watchfiles' own error is a RuntimeError
+            self._events = None
+            why = reason(exc) if isinstance(exc, OSError) else str(exc)
+            self.problem = Problem(
+                Place(self._path, 1, 1),
+                f"cannot be watched: {why}",
+                f"raise fs.inotify.max_user_watches and max_user_instances; changes are seen {BLIND_INTERVAL:g} s late",
+            )
+        return False

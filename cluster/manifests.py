@@ -143,13 +143,13 @@ def join(files: Sequence[FileReading]) -> Reading:
     for _, found in sorted(first.items()):
         if found.value is not None:
             values.setdefault(found.kind, []).append(found.value)
-    config = values.get(CONFIG_KIND) or [Configuration()]
+    configs = values.get(CONFIG_KIND, [])
     ignored: Counter[str] = Counter()
     for file in files:
         ignored.update(file.ignored)
     objects_of: dict[str, Any] = {kind.field: tuple(values.get(name, ())) for name, kind in KINDS.items()}
     return Reading(
-        snapshot=Snapshot(config=config[0], **objects_of),
+        snapshot=Snapshot(config=configs[0] if configs else Configuration(), is_configured=bool(configs), **objects_of),
         problems=tuple(sorted(problems)),
         files=len(files),
         objects=objects,
