@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 SYSCTLS: Final = Path("/proc/sys")
 BOOT: Final = Path("/proc/sys/kernel/random/boot_id")
-NAMESPACE: Final = Path("/proc/self/ns/net")
+NAMESPACE: Final = Path("/proc/thread-self/ns/net")
 STATE_FILE: Final = "local-addresses.json"
 MAX_STATE_BYTES: Final = 4096
 MAX_CHANGES_PER_TURN: Final = 32

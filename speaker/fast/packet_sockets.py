@@ -16,17 +16,17 @@ import errno
 import socket
 import struct
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final
 
 import trio
 
 from speaker.fast.capabilities import Capability, complaint
+from speaker.l2 import filters
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-Program: TypeAlias = tuple[tuple[int, int, int, int], ...]
-"""Classic BPF: (code, jump if true, jump if false, k) for each instruction."""
+    from speaker.l2.filters import Program
 
 ETH_P_ARP: Final = 0x0806
 SOL_PACKET: Final = 263
@@ -57,16 +57,16 @@ class PacketStatistics:
 
 
 class PacketSockets:
-    """The sockets of one protocol, by default ARP. ``heard(index, frame)`` is called for each frame that passes.
+    """The sockets of one protocol. ``heard(index, frame)`` is called for each frame that passes the filter.
 
-    To be closed, or the nursery to be cancelled, when it is no longer needed.
+    They are closed by ``close``, and when the nursery is cancelled.
     """
 
     def __init__(
         self,
         nursery: trio.Nursery,
         heard: Callable[[int, bytes], None],
-        program: Program,
+        program: Program = filters.ARP,
         *,
         protocol: int = ETH_P_ARP,
     ) -> None:
@@ -192,6 +192,6 @@ def _is_attached(sock: socket.socket) -> bool:
 
 
 def _attach(sock: socket.socket, program: Program) -> None:
-    code = b"".join(struct.pack("=HBBI", *instruction) for instruction in program)
+    code = filters.encode_program(program)
     buffer = ctypes.create_string_buffer(code, len(code))
     sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("HL", len(program), ctypes.addressof(buffer)))
