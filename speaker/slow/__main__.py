@@ -1,0 +1,44 @@
+"""`python -P -m speaker.slow SETTINGS DESCRIPTOR`: started by the fast process, with one end of the link.
+
+Rules kept here:
+
+* The kernel is asked at once to kill this process with the one that started it; the end of the link is for the rest.
+* SIGINT and SIGTERM are for the fast process, which tells this one when to end.
+"""
+
+import ctypes
+import os
+import signal
+import sys
+from typing import Final, NoReturn
+
+PR_SET_PDEATHSIG: Final = 1
+
+
+def _die_with_parent() -> None:
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _end() -> NoReturn:
+    os._exit(0)
+
+
+def main() -> None:
+    """Run until the link ends."""
+    _die_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    import socket
+
+    import trio
+
+    from speaker.settings import Settings
+    from speaker.slow.process import run
+
+    settings = Settings.from_text(sys.argv[1])
+    link = socket.socket(fileno=int(sys.argv[2]))
+    trio.run(run, settings, link, sys.__stdout__.fileno() if sys.__stdout__ is not None else 2, _end)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,165 @@
+"""The slow process: follows the source, tells the fast process what is wanted, writes the log, keeps the state.
+
+Rules kept here:
+
+* Whatever takes long (reading, parsing, comparing, writing files) is done in threads: the link is heard all the time.
+* A new process tells everything first, as a reset; from there on what changed.
+* It ends with the link. Nobody waits for a thread then, and nothing is half written by that.
+
+Source: design.md §8.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import aclosing, suppress
+from typing import TYPE_CHECKING, Final, NoReturn
+
+import trio
+
+from cluster.folder_source import FolderSource
+from speaker.demand import Demand, DemandChange, changes, demand
+from speaker.link import (
+    BadMessage,
+    Bye,
+    Hello,
+    LogRecord,
+    Report,
+    SourceHealth,
+    SourceState,
+    Unframer,
+    Wanted,
+    divide,
+    encode,
+)
+from speaker.slow.keeper import Keeper
+from telemetry.logs import Level, LineWriter, Log
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
+    from cluster.model import Snapshot
+    from cluster.source import Source, SourceReading
+    from speaker.link import ToFast
+    from speaker.settings import Settings
+
+RECEIVE_CHUNK: Final = 65_536
+FLUSH_WITHIN: Final = 0.5
+"""Seconds in which the last log lines may be written."""
+MAX_REASONS: Final = 20
+"""Problems that are told one by one; of the others the number."""
+
+
+async def run(settings: Settings, link: socket.socket, output: int, end: Callable[[], NoReturn]) -> NoReturn:
+    """Serve the fast process at the other end of the link until that ends, and then ``end``.
+
+    Log lines go to the descriptor ``output``, which may block for as long as it likes.
+    """
+    writer = LineWriter(output)
+    log = Log(writer.send, time.time)
+    keeper = Keeper(settings, log)
+    async with trio.SocketStream(trio.socket.from_stdlib_socket(link)) as stream, trio.open_nursery() as nursery:
+        nursery.start_soon(keeper.run)
+        nursery.start_soon(Follower(settings, FolderSource(settings.source), stream, log, keeper).run)
+        if await obey(stream, log, keeper):
+            with trio.move_on_after(FLUSH_WITHIN):
+                await keeper.keep()
+        # Not by cancelling: a thread that parses would be waited for.
+        writer.close(FLUSH_WITHIN)
+        end()
+
+
+async def obey(stream: trio.SocketStream, log: Log, keeper: Keeper) -> bool:
+    """Do what the fast process tells, until it ends; whether it said goodbye."""
+    unframer = Unframer()
+    with suppress(trio.BrokenResourceError, BadMessage):  # a fast process that makes no sense is none
+        while data := await stream.receive_some(RECEIVE_CHUNK):
+            unframer.feed(bytes(data))
+            while (message := unframer.next_message()) is not None:
+                match message:
+                    case LogRecord(at=at, level=level, event=event, fields=fields):
+                        log.write(Level(level.value), event, at, **fields)
+                    case Report():
+                        keeper.hear(message)
+                    case Bye():
+                        return True
+                    case _:
+                        return False
+    return False
+
+
+class Follower:
+    """Follows a source, and tells what changes."""
+
+    def __init__(self, settings: Settings, source: Source, stream: trio.SocketStream, log: Log, keeper: Keeper) -> None:
+        self._settings = settings
+        self._source = source
+        self._stream = stream
+        self._log = log
+        self._keeper = keeper
+        self._snapshot: Snapshot | None = None
+        self._told: Demand | None = None
+        self._state: SourceState | None = None
+
+    async def run(self) -> None:
+        """Tell what the source gives, for as long as it is heard."""
+        with suppress(trio.BrokenResourceError):  # whoever hears the link knows, and ends us
+            await self._tell(Hello(pid=os.getpid()))
+            async with aclosing(self._source.snapshots()) as readings:
+                async for reading in readings:
+                    await self._take(reading)
+
+    async def _take(self, reading: SourceReading) -> None:
+        if reading.snapshot is not None and reading.snapshot is not self._snapshot:
+            self._snapshot = reading.snapshot
+            wanted, frames = await trio.to_thread.run_sync(self._compare, reading.snapshot, abandon_on_cancel=True)
+            for frame in frames:
+                await self._stream.send_all(frame)
+            self._told = wanted
+            self._keeper.want(wanted)
+        state = state_of(reading, self._state, time.time())
+        self._keeper.confirm(is_current=state.health is SourceHealth.CURRENT)
+        self._say(state)
+        self._state = state
+        await self._tell(state)
+
+    def _compare(self, snapshot: Snapshot) -> tuple[Demand, list[bytes]]:
+        """What is wanted now, and the messages that say so to whom was told the last demand."""
+        settings = self._settings
+        wanted = demand(snapshot, settings.load_balancer_class)
+        is_new = self._told is None
+        told = changes(self._told if self._told is not None else Demand(), wanted)
+        if is_new and not told:
+            told = (DemandChange(),)
+        parts = [part for change in told for part in divide(change)]
+        return wanted, [encode(Wanted(change=part, is_reset=is_new and not i)) for i, part in enumerate(parts)]
+
+    def _say(self, state: SourceState) -> None:
+        """Log what is wrong when it is another thing than before, and that nothing is."""
+        before = self._state
+        if before is not None and (before.health, before.reasons) == (state.health, state.reasons):
+            return
+        if state.health is SourceHealth.STALE:
+            for reason in state.reasons:
+                self._log.error("configStale", error=reason)
+        elif state.health is SourceHealth.CURRENT:
+            self._log.info("configLoaded", msg=f"what {self._settings.source} says is in force")
+
+    async def _tell(self, message: ToFast) -> None:
+        await self._stream.send_all(encode(message))
+
+
+def state_of(reading: SourceReading, before: SourceState | None, now: float) -> SourceState:
+    """What a reading says about the source, after what the one before it said; ``now`` in seconds since the epoch."""
+    if reading.problems:
+        reasons = [str(problem) for problem in reading.problems[:MAX_REASONS]]
+        if len(reading.problems) > MAX_REASONS:
+            reasons.append(f"and {len(reading.problems) - MAX_REASONS} more problems")
+        was_current = before is not None and before.health is SourceHealth.CURRENT
+        as_of = now if was_current else before.as_of if before is not None else None
+        return SourceState(health=SourceHealth.STALE, reasons=tuple(reasons), as_of=as_of)
+    if reading.snapshot is None:
+        return SourceState(health=SourceHealth.LOADING)
+    return SourceState(health=SourceHealth.CURRENT, as_of=now)
