@@ -20,7 +20,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum, IntEnum
 from ipaddress import IPv4Address
-from itertools import islice
 from typing import Final, TypeAlias
 
 from speaker.l2.frames import ARPPacket, BadFrame, Encoder, decode_arp_untrusted
@@ -296,10 +295,10 @@ class FirstUse:
         spare.suspects[candidate.packed] = candidate
 
     def _conclude(self, spare: _Spare, now: float) -> None:
-        """It is known who answers for everything: a turn's worth of those who wait for that."""
-        for packed in tuple(islice(spare.suspects, MAX_DUE)):
-            self._sentence(spare.suspects.pop(packed), spare, now)
+        """It is known who answers for everything: tell one of those who wait for that."""
         if spare.suspects:
+            _, candidate = spare.suspects.popitem()
+            self._sentence(candidate, spare, now)
             spare.timer = self._timers.schedule(now, spare)
         else:
             del self._spares[spare.packed]

@@ -54,11 +54,6 @@ class ARPPacket(NamedTuple):
         """A request by a host that would like to have the address it asks for (RFC 5227 §1.1)."""
         return self.operation == REQUEST and self.sender_ip == NO_IP
 
-    @property
-    def is_gratuitous(self) -> bool:
-        """It asks for, or answers with, the sender's own address: it tells, rather than asks."""
-        return self.sender_ip == self.target_ip
-
 
 def decode_arp_untrusted(frame: bytes) -> ARPPacket:
     """Read a frame from its Ethernet header on; what follows the packet is padding. Raises :class:`BadFrame`."""
