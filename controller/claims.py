@@ -14,6 +14,7 @@ from cluster.model import (
     IPFamily,
     IPFamilyPolicy,
     ObjectName,
+    Pairs,
     Service,
     Transport,
 )
@@ -31,8 +32,9 @@ class Share:
     """Services of the same share may hold one address together, on different ports (§3.5)."""
 
     sharing_key: str
-    backend_key: str
-    """The pod selector of a service with traffic policy Local, for only its own pods may answer there."""
+    backend_key: Pairs | None
+    """The pod selector of a service with traffic policy Local, whose own pods are the only ones to answer; None of the
+    others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,7 @@ def _share_of(service: Service) -> Share | None:
     if service.sharing_key is None:
         return None
     is_local = service.external_traffic_policy is ExternalTrafficPolicy.LOCAL
-    return Share(service.sharing_key, ",".join(f"{key}={value}" for key, value in service.selector) if is_local else "")
+    return Share(service.sharing_key, service.selector if is_local else None)
 
 
 def families_of(addresses: tuple[Address, ...]) -> Families:

@@ -51,12 +51,14 @@ def service(
     ingress: str = "",
     noted: str | None = None,
     asks: str = "",
+    key: str | None = None,
     cluster: str = "10.96.0.1",
     local: bool = False,
     kind: ServiceType = ServiceType.LOAD_BALANCER,
     **others: Any,
 ) -> Service:
-    """A service of type LoadBalancer with one cluster IP; `asks` are the addresses it asks for."""
+    """A service of type LoadBalancer with one cluster IP; `asks` are the addresses it asks for,
+    `key` is what it shares under."""
     return Service(
         name=name(text),
         type=kind,
@@ -64,6 +66,7 @@ def service(
         ingress=addresses(ingress),
         allocated_from_pool=noted,
         requested_addresses=addresses(asks),
+        sharing_key=key,
         cluster_ips=addresses(cluster),
         external_traffic_policy=ExternalTrafficPolicy.LOCAL if local else ExternalTrafficPolicy.CLUSTER,
         **others,
