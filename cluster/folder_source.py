@@ -86,16 +86,18 @@ class FolderSource:
             if self._writer is not None:
                 self._writer.release()
 
-    async def report(self, *statuses: ServiceStatus) -> None:
-        """Write statuses, in this order; each is whole on the disk or not at all. Returns when that is done.
+    async def report(self, *statuses: ServiceStatus) -> tuple[Problem, ...]:
+        """Write statuses, in this order, and give back why some could not be written.
 
-        They are in the snapshots at once. Raises nothing: what cannot be written is a warning of the next reading, and
-        is tried again for as long as `snapshots` is iterated.
+        Each is whole on the disk or not at all, and in the snapshots at once. Raises nothing: what cannot be written is
+        tried again for as long as `snapshots` is iterated, and is a warning of its readings.
         """
         assert self._writer is not None, "only an exclusive source is reported to"
         async with self._turn:
             self._writer.report(statuses)
-            await self._write(self._writer)
+            await trio.to_thread.run_sync(self._writer.write, False)
+            self._plan_retry(again=False)
+            return self._writer.problems
 
     async def _read(self) -> SourceReading:
         for take_unsettled in (*(False,) * MAX_UNSETTLED_LOOKS, True):
@@ -106,10 +108,6 @@ class FolderSource:
                 return reading
             await trio.sleep(QUIET_TIME)
         raise AssertionError("the last look takes what is there")
-
-    async def _write(self, writer: StatusWriter) -> None:
-        await trio.to_thread.run_sync(writer.write, False)
-        self._plan_retry(again=False)
 
     def _plan_retry(self, again: bool) -> None:
         if self._writer is None or not self._writer.has_failed:
@@ -172,7 +170,7 @@ class _Manifests:
     """The manifests of a folder, as they were last looked at. `snapshot` is the last that was good."""
 
     def __init__(self, path: str) -> None:
-        self._path = path
+        self._path = os.path.join(path, "")  # so that a file of this name is refused
         self._files: dict[str, _File] = {}
         self._is_settled = True
         self.snapshot: Snapshot | None = None

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 from cluster.errors import ClusterError, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator
 
     from cluster.model import ServiceStatus, Snapshot
 
@@ -36,12 +36,15 @@ class SourceReading:
 class Source(Protocol):
     """Where the desired state comes from, and where statuses go."""
 
-    def snapshots(self) -> AsyncIterator[SourceReading]:
+    def snapshots(self) -> AsyncGenerator[SourceReading, None]:
         """A reading now, and another whenever it is a different one, for ever. Raises SourceTaken."""
         ...
 
-    async def report(self, *statuses: ServiceStatus) -> None:
-        """Write statuses, in this order. Raises nothing: what cannot be written is tried again, and is a warning."""
+    async def report(self, *statuses: ServiceStatus) -> tuple[Problem, ...]:
+        """Write statuses, in this order, and give back why some could not be written.
+
+        Raises nothing: they are tried again for as long as `snapshots` is iterated, and are warnings of its readings.
+        """
         ...
 
 

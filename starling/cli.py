@@ -34,6 +34,7 @@ class CommandEntry:
 
 COMMANDS: dict[str, CommandEntry] = {
     "check": CommandEntry("cluster.cli:check", "Check manifests: every error with its place and cure."),
+    "controller": CommandEntry("controller.cli:controller", "Give addresses to services, from a folder of manifests."),
     "demo": CommandEntry("starling.demo:demo", "A ring on this machine, one member killed: who notices when."),
     "ring": CommandEntry("gossip.cli:ring", "Run a member of the ring, ask it, tell it; take packets apart."),
 }
