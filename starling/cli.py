@@ -36,6 +36,9 @@ COMMANDS: dict[str, CommandEntry] = {
     "check": CommandEntry("cluster.cli:check", "Check manifests: every error with its place and cure."),
     "controller": CommandEntry("controller.cli:controller", "Give addresses to services, from a folder of manifests."),
     "demo": CommandEntry("starling.demo:demo", "A ring on this machine, one member killed: who notices when."),
+    "speaker": CommandEntry("speaker.cli:speaker", "Announce this node's share of the addresses."),
+    "status": CommandEntry("speaker.cli:status", "How a speaker does: members, addresses, what is wrong."),
+    "why": CommandEntry("speaker.cli:why", "Who owns an address, and why not another node."),
     "ring": CommandEntry("gossip.cli:ring", "Run a member of the ring, ask it, tell it; take packets apart."),
 }
 

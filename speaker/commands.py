@@ -1,0 +1,35 @@
+"""What the speaker's core wants done outside, one frozen value each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from cluster.model import Address
+
+
+@dataclass(frozen=True, slots=True)
+class SetMarker:
+    """Tell the ring this about ourselves, as metadata."""
+
+    meta: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """Send the member this user message, reliably, and exchange views with it; then, done or failed, call
+    :meth:`speaker.core.Speaker.exchanged`."""
+
+    member: str
+    notice: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SetLocalAddresses:
+    """This machine itself can serve these addresses, and no others that it was told before."""
+
+    addresses: tuple[Address, ...]
+    """IPv4 before IPv6, ascending."""
+
+
+Command: TypeAlias = SetMarker | Exchange | SetLocalAddresses

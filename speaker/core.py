@@ -1,0 +1,296 @@
+"""A speaker without I/O: from what is wanted, the ring, the interfaces and the frames to frames, commands and events.
+
+Rules kept here:
+
+* No I/O, no clock, no randomness of its own: ``now`` (float seconds, any origin) is an argument, the generator comes by
+  the constructor. The agent and the simulator run this.
+* Nothing is announced before what is wanted is known as a whole, and before the ring was heard or stayed silent for
+  START_PATIENCE (design.md §5): two nodes that start together must not both claim.
+* What an event touched is decided again in turns of REMAKE_TURN groups; an address whose owner is gone goes first.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from random import Random
+from typing import Final
+
+from cluster.model import Address
+from speaker.commands import Command, Exchange, SetLocalAddresses, SetMarker
+from speaker.conflicts import settle
+from speaker.decisions import Change, Decisions
+from speaker.demand import DemandChange
+from speaker.disputes import Dispute, Disputes, described
+from speaker.events import Event, NobodyAnnounces, OwnerChanged
+from speaker.history import History, Move
+from speaker.holdings import Holdings, Standing
+from speaker.intake import Intake
+from speaker.l2.announcer import Announcer
+from speaker.l2.claims import Claim
+from speaker.l2.first_use import FirstUse
+from speaker.l2.interfaces import Interface, refusal
+from speaker.marker import Tier, encode, marker_of
+from speaker.notices import ClaimNotice, decode_notice_untrusted, encode_notice
+from speaker.ownership import Election, MemberFacts
+
+START_PATIENCE: Final = 2.0
+"""Seconds for which a starting node waits to hear a seed."""
+REMAKE_TURN: Final = 64
+"""Groups decided in one turn: about 2 ms."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpeakerConfig:
+    """What a speaker is told by its operator."""
+
+    node: str
+    election: Election = Election.STARLING
+    interfaces: tuple[str, ...] | None = None
+    """The interfaces to announce on; None: all that are fit for it."""
+    ignore_exclude_label: bool = False
+    """Whether nodes labelled as excluded from external load balancers announce all the same."""
+
+
+class Speaker:
+    """One node's speaker. Three families of methods:
+
+    * inputs take ``now``: ``start`` and ``stop``, what is wanted (``demand_changed``, ``source_changed``), the ring
+      (``ring_heard``, ``members_changed``, ``member_returned``, ``receive_message``, ``exchanged``), the network
+      (``interfaces_changed``, ``receive_frame``), the clock (``handle_timer``). After each, drain until empty;
+    * drains return what to do: ``frames_to_send``, ``next_command``, ``next_event``;
+    * queries change nothing: ``next_timer``, ``obstacles``, and those of ``decisions``, ``holdings``, ``history``,
+      ``announcer``.
+    """
+
+    def __init__(self, config: SpeakerConfig, *, rng: Random, known: Iterable[Address] = ()) -> None:
+        """``known`` are addresses that were wanted before this process started: they need no probe."""
+        self.config: Final = config
+        self.announcer: Final = Announcer(rng)
+        self._first_use: Final = FirstUse()
+        self.decisions: Final = Decisions(config.node, config.election)
+        self.holdings: Final = Holdings(self.announcer, self._first_use)
+        self.history: Final = History()
+        self._intake: Final = Intake(config.node, ignore_exclude_label=config.ignore_exclude_label)
+        self._intake.know(known)
+        self._disputes: Final = Disputes(config.node)
+        self._commands: deque[Command] = deque()
+        self._events: deque[Event] = deque()
+        self._members: tuple[MemberFacts, ...] = ()
+        self._meta = b""
+        self._has_interface = False
+        self._current_at = 0.0
+        self._silent_until = math.inf
+        self._touched_at = math.inf
+
+    # ---- inputs
+
+    def start(self, now: float, *, has_seeds: bool) -> None:
+        """Begin. With seeds nothing is announced before one of them was heard, or START_PATIENCE has passed."""
+        self._silent_until = now + START_PATIENCE if has_seeds else now
+        self._touch(now)
+
+    def stop(self, now: float) -> None:
+        """Announce nothing any more."""
+        self._silent_until = math.inf
+        for holding in self.holdings:
+            self.holdings.release(holding.address, "the speaker stops", now)
+        self._collect_events()
+
+    def ring_heard(self, now: float) -> None:
+        """A push/pull with a seed was completed."""
+        if self._silent_until < math.inf:
+            self._silent_until = min(self._silent_until, now)
+
+    def demand_changed(self, change: DemandChange, now: float, *, is_reset: bool = False) -> None:
+        """A part of what is wanted; nothing is decided before its last part. With ``is_reset`` the parts from this one
+        to the complete one are everything."""
+        self.decisions.change_demand(self._intake.take(change, is_reset=is_reset), is_reset=is_reset)
+        for group in change.groups:
+            for address in group.addresses:
+                if isinstance(address, IPv4Address):
+                    self.announcer.watch(address)
+        if self._intake.is_complete:
+            self._commands.append(SetLocalAddresses(self._intake.local_addresses()))
+            self._touch(now)
+
+    def source_changed(self, current_at: float) -> None:
+        """What is wanted was last known to be current then; ``math.inf`` while it is."""
+        self._current_at = current_at
+
+    def members_changed(self, members: Iterable[MemberFacts], now: float) -> None:
+        """Everybody known in the ring, this node included."""
+        known = tuple(members)
+        if known == self._members:
+            return
+        self._members = known
+        self._disputes.set_members(known)
+        self._first_use.set_known_macs(self._disputes.macs)
+        self.decisions.change_members(known)
+        self.holdings.resume(now)
+        self._touch(now)
+
+    def member_returned(self, now: float) -> None:
+        """A member is back that was held dead. It may have announced addresses meanwhile: the owner says again what is
+        its own, though for the owner nothing has changed."""
+        for address in tuple(self.announcer.announced):
+            self.announcer.reannounce(address, now)
+
+    def receive_message(self, payload: bytes, now: float) -> None:
+        """A user message of the ring. Nothing is raised, whatever it holds."""
+        notice = decode_notice_untrusted(payload)
+        if notice is not None and self._announces(notice.address):
+            self._dispute(notice.address, notice.sender, "the ring", now)
+            self._disputes.notice(notice)
+
+    def exchanged(self, member: str, now: float) -> None:
+        """The views were exchanged with a member, or that has failed. Call after ``members_changed``."""
+        self._disputes.exchanged(member, now)
+
+    def interfaces_changed(self, interfaces: Iterable[Interface], now: float) -> None:
+        """Every interface of this machine."""
+        present = tuple(interfaces)
+        served = self.served_of(present)
+        self._has_interface = bool(served)
+        macs = tuple(interface.mac for interface in present)
+        self._disputes.set_own_macs(macs)
+        self.announcer.set_own_macs(macs)
+        self._first_use.set_known_macs(self._disputes.macs)
+        self.announcer.set_interfaces(served, now)
+        self._first_use.set_interfaces(served)
+        meta = encode(marker_of(served, Tier.READY))
+        if meta != self._meta:
+            self._meta = meta
+            self._commands.append(SetMarker(meta))
+
+    def receive_frame(self, index: int, frame: bytes, now: float) -> None:
+        """A frame as it came on an interface. Nothing is raised, whatever it holds."""
+        self.announcer.receive(index, frame, now)
+        self._first_use.receive(index, frame, now)
+        while (claim := self.announcer.next_claim()) is not None:
+            self._hear_claim(claim, now)
+
+    def handle_timer(self, now: float) -> None:
+        """Do what is due by ``now``, and one turn of what takes longer."""
+        if self._may_decide(now):
+            for change in self.decisions.remake(REMAKE_TURN):
+                self._apply(change, now)
+            self._touched_at = math.inf if self.decisions.is_settled else now
+            if self.decisions.is_settled:
+                for dispute in self._disputes.due(now):
+                    self._judge(dispute, now)
+        self.announcer.handle_timer(now)
+        self._first_use.handle_timer(now)
+        self.holdings.settle(now)
+        self._collect_events()
+
+    # ---- drains
+
+    def frames_to_send(self) -> list[tuple[int, bytes]]:
+        """Frames in the order in which they became due, each with the index of its interface."""
+        return self.announcer.frames_to_send() + self._first_use.frames_to_send()
+
+    def next_command(self) -> Command | None:
+        """The next thing to do outside; None when there is no more."""
+        return self._commands.popleft() if self._commands else None
+
+    def next_event(self) -> Event | None:
+        """The next thing that happened; None when there is no more."""
+        return self._events.popleft() if self._events else None
+
+    # ---- queries
+
+    def next_timer(self) -> float:
+        """When ``handle_timer`` wants to be called; at or before now if at once."""
+        inner = min(self.announcer.next_timer(), self._first_use.next_timer())
+        if not self._intake.is_complete:
+            return inner
+        return min(inner, max(min(self._touched_at, self._disputes.next_due()), self._silent_until))
+
+    def served_of(self, interfaces: Iterable[Interface]) -> tuple[Interface, ...]:
+        """Those of the interfaces that addresses are announced on."""
+        return tuple(item for item in interfaces if refusal(item, self.config.interfaces) is None)
+
+    def obstacles(self, now: float) -> tuple[str, ...]:
+        """Why this node could not announce an address now, in words; none: it could."""
+        table = (
+            (not self._intake.is_complete, "what is wanted is not known yet"),
+            (now < self._silent_until, "the ring was not heard yet"),
+            (not self._has_interface, "no interface is fit to announce on"),
+        )
+        return tuple(text for is_so, text in table if is_so)
+
+    # ---- inside
+
+    def _touch(self, now: float) -> None:
+        self._touched_at = min(self._touched_at, now)
+
+    def _may_decide(self, now: float) -> bool:
+        return self._intake.is_complete and now >= self._silent_until
+
+    def _announces(self, address: Address) -> bool:
+        holding = self.holdings.get(address)
+        return holding is not None and holding.standing is Standing.ANNOUNCED
+
+    def _apply(self, change: Change, now: float) -> None:
+        """Carry out that a group is owned otherwise than before."""
+        decision, previous = change.decision, change.previous
+        owner = decision.owner if decision is not None else None
+        wanted = decision.addresses if decision is not None else ()
+        for address in change.gone:
+            self.holdings.release(address, "it is not wanted any more", now)
+            if isinstance(address, IPv4Address):
+                self.announcer.unwatch(address)
+        if owner != self.config.node:
+            for address in wanted:
+                self.holdings.release(address, f"{owner or 'nobody'} owns it", now)
+        if decision is None:
+            assert previous is not None
+            self.history.forget(previous.key)
+            return
+        fresh = self._intake.take_fresh(wanted)
+        if owner == self.config.node:
+            group = self.decisions.group(decision.key)
+            self.holdings.own(decision, fresh, group.spare if group is not None else None, now)
+        before = previous.owner if previous is not None else None
+        if owner != before or previous is None:
+            self.history.note(decision.key, Move(now, before, owner))
+            self._events.append(OwnerChanged(decision, before) if owner is not None else NobodyAnnounces(decision))
+
+    def _hear_claim(self, claim: Claim, now: float) -> None:
+        claimant = self._disputes.claimant(claim.mac)
+        if not self._announces(claim.address):
+            return
+        if claimant is None:
+            report = self._disputes.report(claim, now)
+            if report is not None:
+                self._events.append(report)
+            self.announcer.reannounce(claim.address, now)
+        elif claimant != self.config.node:
+            self._dispute(claim.address, claimant, claim.interface, now)
+
+    def _dispute(self, address: Address, member: str, interface: str, now: float) -> None:
+        age = max(0.0, now - self._current_at)
+        dispute = self._disputes.open(address, member, interface, age, now)
+        if dispute is not None:
+            own = dispute.own
+            notice = ClaimNotice(sender=own.node, address=address, is_isolated=own.is_isolated, age=own.age)
+            self._commands.append(Exchange(member, encode_notice(notice)))
+
+    def _judge(self, dispute: Dispute, now: float) -> None:
+        decision = self.decisions.decision(dispute.address)
+        if decision is None or not self._announces(dispute.address):
+            return
+        self._events.append(described(dispute))
+        end = settle(decision, *dispute.claimants)
+        if end.yields == self.config.node:
+            self.holdings.yield_to(dispute.address, end.to, end.cause, now)
+        elif isinstance(dispute.address, IPv4Address):
+            self.announcer.reannounce(dispute.address, now)
+
+    def _collect_events(self) -> None:
+        while (event := self.holdings.next_event()) is not None:
+            self._events.append(event)

@@ -1,0 +1,119 @@
+"""What `why` and `status` show: a speaker's decisions and standing as JSON objects.
+
+Rules kept here:
+
+* Keys are those of design.md §13; scripts rely on them. Times are seconds since the epoch.
+* Whether a node is well is one verdict with every reason; the worst reason decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, TypeAlias
+
+from cluster.model import Address
+from speaker.core import Speaker
+from speaker.holdings import Holding, Standing
+from speaker.ownership import Candidate, Decision
+
+Json: TypeAlias = dict[str, Any]
+
+
+class Verdict(IntEnum):
+    """How well a node does."""
+
+    OK = 0
+    WARNING = 1
+    ERROR = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One reason for a verdict."""
+
+    verdict: Verdict
+    text: str
+
+
+class Explainer:
+    """Speaks about one speaker. ``epoch`` is what to add to the core's times to have seconds since the epoch."""
+
+    def __init__(self, core: Speaker, epoch: float) -> None:
+        self._core = core
+        self._epoch = epoch
+
+    def decision(self, address: Address) -> Json | None:
+        """Everything about the owner of an address; None for an address that is not wanted."""
+        decision = self._core.decisions.decision(address)
+        if decision is None:
+            return None
+        moves = self._core.history.moves(decision.key)
+        return {
+            **self.address(address, decision),
+            "key": str(decision.key),
+            "reasons": list(decision.reasons),
+            "candidates": [_candidate(candidate) for candidate in decision.candidates],
+            "moves": [{"at": self._epoch + move.at, "from": move.previous, "to": move.owner} for move in moves],
+        }
+
+    def address(self, address: Address, decision: Decision) -> Json:
+        """One address in short."""
+        moves = self._core.history.moves(decision.key)
+        holding = self._core.holdings.get(address)
+        return {
+            "address": str(address),
+            "services": [str(service) for service in decision.services],
+            "owner": decision.owner,
+            "since": self._epoch + moves[-1].at if moves else None,
+            "standing": None if holding is None else str(holding.standing),
+            "detail": None if holding is None else holding.detail or None,
+        }
+
+    def addresses(self) -> Iterator[Json]:
+        """Every address in short."""
+        for decision in self._core.decisions.decisions():
+            for address in decision.addresses:
+                yield self.address(address, decision)
+
+    def findings(self, now: float) -> Iterator[Finding]:
+        """What is wrong here."""
+        for obstacle in self._core.obstacles(now):
+            yield Finding(Verdict.ERROR, obstacle)
+        for holding in self._core.holdings:
+            if holding.standing in WARNINGS:
+                yield Finding(Verdict.WARNING, f"{holding.address} {_standing(holding)}")
+        ownerless = self._core.decisions.counts().ownerless
+        if ownerless:
+            yield Finding(Verdict.WARNING, f"{ownerless} wanted address groups are announced by nobody; `why` says why")
+
+
+WARNINGS: Mapping[Standing, str] = {
+    Standing.IN_USE: "is not announced: it is in use",
+    Standing.YIELDED: "is not announced here: yielded",
+    Standing.UNREACHABLE: "cannot be announced: only IPv4 is",
+}
+"""Standings that somebody should know of."""
+
+
+def _standing(holding: Holding) -> str:
+    return f"{WARNINGS[holding.standing]} {holding.detail}".rstrip()
+
+
+def _candidate(candidate: Candidate) -> Json:
+    return {
+        "node": candidate.node,
+        "rank": candidate.rank,
+        "tier": None if candidate.tier is None else candidate.tier.name.lower(),
+        "preference": candidate.preference,
+        "eligible": candidate.is_eligible,
+        "reasons": list(candidate.reasons),
+    }
+
+
+def verdict(findings: Iterable[Finding]) -> Json:
+    """The verdict and its reasons, the worst first."""
+    ordered = sorted(findings, key=lambda finding: -finding.verdict)
+    worst = ordered[0].verdict if ordered else Verdict.OK
+    return {"verdict": worst.name.lower(), "reasons": [finding.text for finding in ordered]}

@@ -1,0 +1,75 @@
+"""What the speaker answers on its control socket, beside what every member of the ring answers."""
+
+from __future__ import annotations
+
+import time
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from gossip import LocalError
+from gossip.control import Desk, printable
+from speaker.explain import Explainer, Finding, Json, verdict
+from speaker.marker import decode_untrusted
+from speaker.requests import SPEAKER_REQUESTS, ShowDecision, ShowStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from gossip import Member
+    from gossip.control import Agent, Replies
+    from speaker.core import Speaker
+
+ADDRESSES_PER_ITEM: Final = 100
+"""Addresses in one part of an answer, made in one turn."""
+
+
+def speaker_desk(core: Speaker, findings: Callable[[], Iterable[Finding]]) -> Desk:
+    """The desk of a speaker; ``findings`` is what is wrong outside of the core."""
+
+    async def show_decision(agent: Agent, request: ShowDecision, replies: Replies) -> Json:
+        try:
+            address = ip_address(request.address)
+        except ValueError:
+            raise LocalError(f"{request.address!r:.60} is no address") from None
+        told = _explainer(core).decision(address)
+        if told is None:
+            raise LocalError(f"{address} is not wanted: no service has it; `starling status` lists what is")
+        await trio.lowlevel.checkpoint()
+        return told
+
+    async def show_status(agent: Agent, request: ShowStatus, replies: Replies) -> Json:
+        explainer = _explainer(core)
+        part: list[Json] = []
+        for address in explainer.addresses():
+            part.append(address)
+            if len(part) == ADDRESSES_PER_ITEM:
+                await replies.item(part)
+                part = []
+        if part:
+            await replies.item(part)
+        return {
+            **verdict([*findings(), *explainer.findings(trio.current_time())]),
+            "node": core.config.node,
+            "members": [_describe(member) for member in agent.ring.view.members()],
+            "sessions": [],
+        }
+
+    return Desk(SPEAKER_REQUESTS, {ShowDecision: show_decision, ShowStatus: show_status})
+
+
+def _explainer(core: Speaker) -> Explainer:
+    return Explainer(core, time.time() - trio.current_time())
+
+
+def _describe(member: Member) -> Json:
+    marker = decode_untrusted(member.meta)
+    return {
+        "name": printable(member.name),
+        "address": member.address[0],
+        "port": member.address[1],
+        "state": member.state.name.lower(),
+        "tier": None if marker is None else marker.tier.name.lower(),
+        "macs": [] if marker is None else [mac.hex(":") for mac in marker.macs],
+    }

@@ -1,0 +1,70 @@
+"""Whether this node could announce now, and what is wrong with it: for the supervisor, the log and `status`."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from speaker.explain import Finding, Verdict
+from speaker.fast import notify
+from speaker.link import Level, SourceHealth, SourceState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from speaker.core import Speaker
+    from speaker.fast.journal import Journal
+
+CHECK_INTERVAL: Final = 0.5
+"""Seconds between two looks."""
+
+
+class Health:
+    """What is known about how this node does, outside of the core."""
+
+    def __init__(self, core: Speaker, journal: Journal) -> None:
+        self._core = core
+        self._journal = journal
+        self._source = SourceState(health=SourceHealth.LOADING)
+        self.troubles: dict[str, str] = {}
+        """Something that can go wrong -> what is wrong with it now."""
+
+    def source_changed(self, state: SourceState) -> None:
+        """The source of what is wanted fares like this."""
+        self._source = state
+        if state.health is SourceHealth.CURRENT:
+            self._core.source_changed(math.inf)
+        elif state.as_of is not None:
+            self._core.source_changed(trio.current_time() - (time.time() - state.as_of))
+
+    def findings(self) -> Iterator[Finding]:
+        """What is wrong."""
+        if self._source.health is not SourceHealth.CURRENT:
+            reasons = "; ".join(self._source.reasons) or "it was not read yet"
+            yield Finding(Verdict.WARNING, f"what is wanted may be out of date: {reasons}")
+        for text in self.troubles.values():
+            yield Finding(Verdict.WARNING, text)
+
+    async def watch(self) -> None:
+        """Tell the supervisor and the log when this node becomes ready, or is not any more, for ever."""
+        told: tuple[str, ...] | None = None
+        was_ready = False
+        alive_after = notify.watchdog_interval()
+        interval = min(CHECK_INTERVAL, alive_after or CHECK_INTERVAL)
+        while True:
+            obstacles = self._core.obstacles(trio.current_time())
+            if obstacles != told:
+                told = obstacles
+                notify.tell_status("; ".join(obstacles) or "ready to announce")
+                if obstacles:
+                    self._journal.say(Level.WARN if was_ready else Level.INFO, "notReady", reason="; ".join(obstacles))
+                else:
+                    self._journal.say(Level.INFO, "ready")
+                    notify.tell_ready()
+                    was_ready = True
+            if alive_after is not None:
+                notify.tell_alive()
+            await trio.sleep(interval)

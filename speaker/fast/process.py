@@ -1,0 +1,274 @@
+"""The fast process, put together: the core, the ring, the sockets, the slow process, the control socket.
+
+Rules kept here:
+
+* Interfaces are known before the ring is joined: the first thing that others hear of this node says what it can serve.
+* The order of the end: say goodbye and go on answering until it has spread; withdraw; end the slow process; take the
+  addresses off the loopback.
+* Nothing here waits for the slow process.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from gossip import Keyring, LocalError, profile
+from gossip.control import RING_DESK, Agent, AgentSettings, listen_at, read_key_file, serve
+from gossip.driver import open_ring
+from speaker.commands import Command, Exchange, SetLocalAddresses, SetMarker
+from speaker.core import Speaker, SpeakerConfig
+from speaker.fast import notify
+from speaker.fast.capabilities import Capability, missing
+from speaker.fast.child import Child
+from speaker.fast.desk import speaker_desk
+from speaker.fast.health import Health
+from speaker.fast.journal import Journal
+from speaker.fast.local_addresses import LocalAddressError, LocalAddresses
+from speaker.fast.local_side import LocalSide
+from speaker.fast.netlink import follow_interfaces
+from speaker.fast.packet_sockets import PacketSockets
+from speaker.fast.pump import Outlets, Pump
+from speaker.fast.ring_side import RingSide
+from speaker.fast.state import KeptState, UnusableState, load_state
+from speaker.l2.filters import ARP
+from speaker.link import MAX_PART_OBJECTS, Hello, Level, SourceState, ToFast, Wanted
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import AsyncIterator
+
+    from gossip.driver import Ring
+    from speaker.l2.interfaces import Interface
+    from speaker.settings import Settings
+
+INTERFACES_WITHIN: Final = 5.0
+"""Seconds in which the kernel lists its interfaces."""
+BYE_WITHIN: Final = 1.0
+"""Seconds in which the slow process writes what is left of the log."""
+
+
+async def run(settings: Settings) -> int:
+    """Run a speaker until it is told to end, and give back the exit code.
+
+    Raises :class:`LocalError`, alone or in a group, when it cannot start: a capability is missing, the port is in use,
+    another speaker has the control socket.
+    """
+    needed = [Capability.CAP_NET_RAW] + [Capability.CAP_NET_ADMIN] * settings.local_address
+    if lacking := missing(needed):
+        raise LocalError("; ".join(lacking))
+    keys = _read_keys(settings)
+    with (
+        trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals,
+        listen_at(settings.api) as control,
+        ExitStack() as stack,
+    ):
+        local = _enter_local_addresses(settings, stack) if settings.local_address else None
+        kept, complaint = await _load_kept(settings)
+        async with trio.open_nursery() as nursery:
+            process = FastProcess(settings, nursery, kept, local)
+            if complaint is not None:
+                process.journal.say(Level.WARN, "stateIgnored", error=complaint)
+            await process.take_in_interfaces()
+            await process.serve(keys, control, signals)
+            nursery.cancel_scope.cancel()
+    return 0
+
+
+def _read_keys(settings: Settings) -> tuple[bytes, ...]:
+    if settings.key_file is None:
+        return ()
+    return read_key_file(settings.key_file, lambda complaint: None)
+
+
+def _enter_local_addresses(settings: Settings, stack: ExitStack) -> LocalAddresses:
+    try:
+        os.makedirs(settings.state, mode=0o700, exist_ok=True)
+        return stack.enter_context(LocalAddresses(Path(settings.state)))
+    except LocalAddressError as reason:
+        raise LocalError(str(reason)) from reason
+
+
+async def _load_kept(settings: Settings) -> tuple[KeptState | None, str | None]:
+    """What the last run kept, and what is wrong with it."""
+    try:
+        return await load_state(settings, time.time()), None
+    except UnusableState as reason:
+        return None, str(reason)
+
+
+class FastProcess:
+    """The parts of the process, and how they reach each other."""
+
+    def __init__(
+        self, settings: Settings, nursery: trio.Nursery, kept: KeptState | None, local: LocalAddresses | None
+    ) -> None:
+        config = SpeakerConfig(
+            node=settings.node,
+            election=settings.election,
+            interfaces=settings.interfaces,
+            ignore_exclude_label=settings.ignore_exclude_label,
+        )
+        self._settings = settings
+        self._nursery = nursery
+        self._kept = kept
+        self._child = Child(settings.to_text())
+        self.journal = Journal(settings.node, self._child)
+        self._core = Speaker(config, rng=random.SystemRandom(), known=kept.known if kept is not None else ())
+        self._pump = Pump(
+            self._core,
+            Outlets(send_frame=self._send_frame, carry_out=self._carry_out, pass_on=self.journal.note),
+        )
+        self._sockets = PacketSockets(nursery, self._pump.hear, ARP)
+        self._health = Health(self._core, self.journal)
+        self._local = LocalSide(local, self._health, self.journal) if local is not None else None
+        self._ring_side: RingSide | None = None
+        self._meta = b""
+        self._interfaces_known = trio.Event()
+        self._carriers: frozenset[int] = frozenset()
+        self._ring: Ring | None = None
+
+    # ---- beginning and end
+
+    async def take_in_interfaces(self) -> None:
+        """Follow the interfaces from now on; returns when they are known. Raises :class:`LocalError`."""
+        self._nursery.start_soon(follow_interfaces, self._interfaces_changed)
+        with trio.move_on_after(INTERFACES_WITHIN) as scope:
+            await self._interfaces_known.wait()
+        if scope.cancelled_caught:
+            raise LocalError(f"the kernel did not list its interfaces within {INTERFACES_WITHIN:g} s")
+
+    async def serve(self, keys: tuple[bytes, ...], control: socket.socket, signals: AsyncIterator[int]) -> None:
+        """Be in the ring and announce, until a signal or a client wants the end."""
+        settings, nursery = self._settings, self._nursery
+        nursery.start_soon(self._child.run, self._receive)
+        nursery.start_soon(self._pump.run)
+        if self._local is not None:
+            nursery.start_soon(self._local.run)
+        agent_settings = AgentSettings(
+            name=settings.node,
+            bind=settings.bind,
+            config=profile(settings.profile),
+            profile=settings.profile,
+            advertise=settings.advertise,
+            keys=keys,
+            seeds=settings.joins,
+            api=settings.api,
+            complain=self._complain,
+        )
+        async with (
+            open_ring(
+                settings.node,
+                settings.bind,
+                agent_settings.config,
+                advertise=settings.advertise,
+                keyring=Keyring(keys),
+                meta=self._meta,
+            ) as ring,
+            ring.subscribe() as for_agent,
+            ring.subscribe() as for_core,
+            trio.open_nursery() as members,
+        ):
+            agent = Agent(ring, agent_settings, settings.api)
+            self._ring = ring
+            self._ring_side = RingSide(ring, self._pump)
+            members.start_soon(self._ring_side.hear, for_core)
+            members.start_soon(self._note_ring, agent)
+            members.start_soon(agent.run, for_agent)
+            members.start_soon(serve, agent, control, RING_DESK | speaker_desk(self._core, self._health.findings))
+            members.start_soon(self._health.watch)
+            await self._restore()
+            self._pump.tell(lambda now: self._core.start(now, has_seeds=bool(settings.joins)))
+            await self._wait_for_end(agent, signals)
+            self._pump.tell(self._core.stop)
+            await self._child.say_bye(BYE_WITHIN)
+            members.cancel_scope.cancel()
+
+    async def _restore(self) -> None:
+        """Take in what the last run kept, unless something newer is known by now."""
+        for part in self._kept.parts if self._kept is not None else ():
+            self._pump.tell(partial(self._core.demand_changed, part))
+            await trio.lowlevel.checkpoint()
+        if self._kept is not None:
+            self._core.source_changed(trio.current_time() - (time.time() - self._kept.saved_at))
+        self._kept = None
+
+    async def _wait_for_end(self, agent: Agent, signals: AsyncIterator[int]) -> None:
+        """Until this node has said goodbye, because a signal or a client wanted it, or until a second signal."""
+        assert self._ring_side is not None
+        side = self._ring_side
+        async with trio.open_nursery() as nursery:
+
+            async def obey() -> None:
+                await anext(signals)
+                notify.tell_stopping()
+                side.is_leaving = True
+                nursery.start_soon(agent.leave_and_end)
+                await anext(signals)
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(obey)
+            await agent.ended.wait()
+            nursery.cancel_scope.cancel()
+
+    # ---- inputs
+
+    def _interfaces_changed(self, interfaces: tuple[Interface, ...]) -> None:
+        served = self._core.served_of(interfaces)
+        failed = self._sockets.set_interfaces(interface.index for interface in served)
+        names = {interface.index: interface.name for interface in served}
+        for index, reason in failed.items():
+            self.journal.say(Level.ERROR, "packetSocket", interface=names[index], error=reason)
+        self._pump.tell(lambda now: self._core.interfaces_changed(interfaces, now))
+        carriers = frozenset(interface.index for interface in served if interface.has_carrier)
+        if self._ring is not None and carriers - self._carriers:
+            self._ring.network_changed()
+        self._carriers = carriers
+        self._interfaces_known.set()
+
+    async def _receive(self, message: ToFast) -> None:
+        """What the slow process tells."""
+        match message:
+            case Hello():
+                announced = tuple(self._core.announcer.announced)
+                self.journal.report_all(announced, MAX_PART_OBJECTS)
+            case Wanted(change=change, is_reset=is_reset):
+                self._kept = None
+                self._pump.tell(lambda now: self._core.demand_changed(change, now, is_reset=is_reset))
+            case SourceState():
+                self._health.source_changed(message)
+        await trio.lowlevel.checkpoint()
+
+    async def _note_ring(self, agent: Agent) -> None:
+        feed = agent.add_reader()
+        agent.introduce()
+        async for notice in feed.notices:
+            self.journal.note_ring(notice)
+
+    def _complain(self, text: str) -> None:
+        """Called in a thread."""
+        trio.from_thread.run_sync(lambda: self.journal.say(Level.WARN, "ring", error=text))
+
+    # ---- outlets
+
+    def _send_frame(self, index: int, frame: bytes) -> None:
+        self._sockets.send(index, frame)
+
+    def _carry_out(self, command: Command) -> None:
+        match command:
+            case SetMarker(meta):
+                self._meta = meta
+                if self._ring_side is not None:
+                    self._ring_side.set_meta(meta)
+            case Exchange() if self._ring_side is not None:
+                self._nursery.start_soon(self._ring_side.exchange, command)
+            case SetLocalAddresses(addresses) if self._local is not None:
+                self._local.want(addresses)

@@ -1,0 +1,97 @@
+"""The ring's side of a speaker: whom it knows, what it says about itself, what it settles with other owners."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from gossip import (
+    JoinCompleted,
+    LocalError,
+    MemberFailed,
+    MemberJoined,
+    MemberLeft,
+    MemberUpdated,
+    RemoteError,
+    UserMessageReceived,
+)
+from speaker.marker import decode_untrusted
+from speaker.ownership import MemberFacts
+
+if TYPE_CHECKING:
+    from gossip import Event
+    from gossip.driver import Ring, Subscription
+    from speaker.commands import Exchange
+    from speaker.fast.pump import Pump
+
+EXCHANGE_WITHIN: Final = 4.0
+"""Seconds that an exchange with another owner may take."""
+CHANGES: Final = (MemberJoined, MemberUpdated, MemberFailed, MemberLeft)
+
+
+class RingSide:
+    """Between the ring and the core."""
+
+    def __init__(self, ring: Ring, pump: Pump) -> None:
+        self._ring = ring
+        self._pump = pump
+        self._failed: set[str] = set()
+        self._facts: dict[str, tuple[bytes, bool, MemberFacts]] = {}
+        self.is_leaving = False
+        """From the goodbye on nothing is decided any more: what was owned is answered for until it has spread."""
+
+    async def hear(self, events: Subscription) -> None:
+        """Act upon the ring's events, for ever."""
+        self._tell_members()
+        async for event in events:
+            if not self.is_leaving:
+                self._hear(event)
+
+    def _hear(self, event: Event) -> None:
+        pump, core = self._pump, self._pump.core
+        match event:
+            case JoinCompleted(_, joined, _) if joined:
+                pump.tell(core.ring_heard)
+            case UserMessageReceived(payload, _, _):
+                pump.tell(lambda now: core.receive_message(payload, now))
+            case MemberFailed(member, _):
+                self._failed.add(member.name)
+            case MemberJoined(member) if member.name != core.config.node:
+                pump.tell(core.ring_heard)
+        if isinstance(event, CHANGES):
+            self._tell_members()
+        if isinstance(event, MemberJoined) and event.member.name in self._failed:
+            self._failed.discard(event.member.name)
+            pump.tell(core.member_returned)
+
+    def _tell_members(self) -> None:
+        facts = []
+        for member in self._ring.view.members():
+            known = self._facts.get(member.name)
+            if known is None or known[:2] != (member.meta, member.is_live):
+                marker = decode_untrusted(member.meta)
+                told = MemberFacts(name=member.name, is_live=member.is_live, marker=marker)
+                self._facts[member.name] = known = (member.meta, member.is_live, told)
+            facts.append(known[2])
+        self._facts = {fact.name: self._facts[fact.name] for fact in facts}
+        self._pump.tell(lambda now: self._pump.core.members_changed(facts, now))
+
+    def set_meta(self, meta: bytes) -> None:
+        """Say this about ourselves."""
+        self._ring.set_meta(meta)
+
+    async def exchange(self, command: Exchange) -> None:
+        """Tell another owner our side, exchange views with it, and have it settled."""
+        member = self._ring.view.member(command.member)
+        if member is not None:
+            host, port = member.address
+            target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+            with trio.move_on_after(EXCHANGE_WITHIN):
+                try:
+                    await self._ring.send(command.member, command.notice, reliable=True)
+                    await self._ring.join([target])
+                except (LocalError, RemoteError):
+                    pass  # it cannot be reached by the ring: settled by what is known
+        self._tell_members()
+        self._pump.tell(lambda now: self._pump.core.exchanged(command.member, now))

@@ -1,0 +1,72 @@
+"""Takes in what is wanted, part by part.
+
+Rules kept here:
+
+* Whether the parts told so far are one whole demand is known at any time: nothing is decided on half of a change.
+* After a reset, what the parts did not name is gone.
+* An address is *fresh* when it is wanted for the first time since this node's state was begun: only such an address is
+  probed before it is announced.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from cluster.model import Address, ExternalTrafficPolicy
+from speaker.demand import DemandChange, Group
+
+
+class Intake:
+    """What was named so far."""
+
+    def __init__(self, node: str, *, ignore_exclude_label: bool) -> None:
+        self._node = node
+        self._ignore_exclude_label = ignore_exclude_label
+        self._known: set[Address] = set()
+        self._fresh: set[Address] = set()
+        self._groups: dict[Address, tuple[Address, ...]] = {}
+        """Key -> the addresses of the group that this machine can serve itself."""
+        self._named: set[Address] | None = None
+        """Keys named since a reset; None: no reset is under way."""
+        self.is_complete = False
+        """Whether what was told so far is one whole demand."""
+
+    def know(self, addresses: Iterable[Address]) -> None:
+        """These need no probe."""
+        self._known.update(addresses)
+
+    def take(self, change: DemandChange, *, is_reset: bool) -> DemandChange:
+        """The part as it is to be obeyed."""
+        if self._ignore_exclude_label:
+            change = replace(change, nodes=tuple(replace(node, is_excluded=False) for node in change.nodes))
+        if is_reset:
+            self._named = set()
+        for group in change.groups:
+            unknown = set(group.addresses) - self._known
+            self._known |= unknown
+            self._fresh |= unknown
+            self._groups[group.key] = group.addresses if self._can_serve(group) else ()
+            if self._named is not None:
+                self._named.add(group.key)
+        for key in change.gone:
+            self._groups.pop(key, None)
+        if self._named is not None and change.is_complete:
+            self._groups = {key: served for key, served in self._groups.items() if key in self._named}
+            self._named = None
+        self.is_complete = change.is_complete
+        return change
+
+    def _can_serve(self, group: Group) -> bool:
+        return group.policy is ExternalTrafficPolicy.CLUSTER or self._node in group.serving_nodes
+
+    def take_fresh(self, addresses: Iterable[Address]) -> frozenset[Address]:
+        """Those of the addresses that are fresh; they are not any more."""
+        fresh = self._fresh.intersection(addresses)
+        self._fresh -= fresh
+        return frozenset(fresh)
+
+    def local_addresses(self) -> tuple[Address, ...]:
+        """The addresses that this machine can serve itself, IPv4 before IPv6, ascending."""
+        addresses = (address for served in self._groups.values() for address in served)
+        return tuple(sorted(addresses, key=lambda address: (address.version, address.packed)))
