@@ -2,7 +2,7 @@
 
 Rules kept here:
 
-* A line of JSON says what follows: for whom it was kept, when, its length and its checksum. Then come the messages that
+* A line of JSON says what follows: for whom it was kept, when, and the checksum of it all. Then come the messages that
   would tell the same on the link, so the reader takes them one by one.
 * All of it counts or none: whoever reads checks the sum before the first message.
 * What another node, another source or another version has kept is of no use here.
@@ -56,7 +56,8 @@ def encode_saved(origin: Origin, wanted: Demand, known: Iterable[Address], saved
     parts = [part for change in changes(Demand(), wanted) for part in divide(change)] or [DemandChange()]
     messages: list[Message] = [*_reports(tuple(known)), *(Wanted(change=part) for part in parts)]
     body = b"".join(encode(message) for message in messages)
-    return json.dumps(_head(origin, body, saved_at)).encode() + b"\n" + body
+    head = _head(origin, saved_at)
+    return json.dumps({**head, "sha256": _sum(head, body)}).encode() + b"\n" + body
 
 
 def _reports(known: tuple[Address, ...]) -> Iterator[Report]:
@@ -64,7 +65,7 @@ def _reports(known: tuple[Address, ...]) -> Iterator[Report]:
         yield Report(known=known[start : start + MAX_PART_OBJECTS])
 
 
-def _head(origin: Origin, body: bytes, saved_at: float) -> dict[str, object]:
+def _head(origin: Origin, saved_at: float) -> dict[str, object]:
     return {
         "starling": "demand",
         "version": VERSION,
@@ -72,9 +73,13 @@ def _head(origin: Origin, body: bytes, saved_at: float) -> dict[str, object]:
         "source": origin.source,
         "load_balancer_class": origin.load_balancer_class,
         "saved_at": saved_at,
-        "bytes": len(body),
-        "sha256": hashlib.sha256(body).hexdigest(),
     }
+
+
+def _sum(head: dict[str, object], body: bytes) -> str:
+    digest = hashlib.sha256(json.dumps(head).encode())
+    digest.update(body)
+    return digest.hexdigest()
 
 
 def check_saved_untrusted(data: bytes, origin: Origin, now: float) -> tuple[float, bytes]:
@@ -85,12 +90,12 @@ def check_saved_untrusted(data: bytes, origin: Origin, now: float) -> tuple[floa
     """
     line, newline, body = data.partition(b"\n")
     head = _read_head(line if newline and len(line) <= MAX_HEAD_BYTES else b"")
-    saved_at = head.get("saved_at")
-    if not isinstance(saved_at, float) or not math.isfinite(saved_at):
-        raise UnusableState("its first line has no date")
-    for name, value in _head(origin, body, saved_at).items():
-        if head.get(name) != value:
-            raise UnusableState(_MISFITS.get(name, "it is torn") + f" ({name} {head.get(name)!r:.70})")
+    saved_at, found = head.get("saved_at"), head.pop("sha256", None)
+    for name, value in _head(origin, 0.0).items():
+        if name != "saved_at" and head.get(name) != value:
+            raise UnusableState(f"{_MISFITS[name]} ({name}: {head.get(name)!r:.70})")
+    if not isinstance(saved_at, float) or not math.isfinite(saved_at) or found != _sum(head, body):
+        raise UnusableState("it is torn")
     if now - saved_at > MAX_AGE:
         raise UnusableState(
             f"it is {(now - saved_at) / 86_400:.1f} days old; after {MAX_AGE / 86_400:g} it is not used"
@@ -105,7 +110,7 @@ _MISFITS: Final = {
     "source": "it comes from another source",
     "load_balancer_class": "it is for services of another class",
 }
-"""What it means that the first line says something else; for the rest it means that the file is torn."""
+"""What it means that the first line says something else."""
 
 
 def _read_head(line: bytes) -> dict[str, object]:

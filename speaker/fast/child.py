@@ -57,8 +57,8 @@ RESTART_MIN: Final = 0.1
 RESTART_MAX: Final = 10.0
 HEALTHY_AFTER: Final = 60.0
 """Seconds of life after which a death is the first one again."""
-BYE_WITHIN: Final = 1.0
-"""Seconds in which the child may write what is to be written."""
+END_WITHIN: Final = 1.0
+"""Seconds in which the child may write what is to be written, after a goodbye and after the end of the link."""
 RECEIVE_CHUNK: Final = 65_536
 NOT_FOR_IT: Final = (signal.SIGINT, signal.SIGTERM)
 
@@ -108,7 +108,7 @@ class Outbox:
             return self._others.popleft()
         if self._lost and self._records:
             lost, self._lost = self._lost, 0
-            fields: dict[str, Value] = {"lines": lost, "msg": "the slow process took them too slowly"}
+            fields: dict[str, Value] = {"count": lost, "msg": "the slow process took them too slowly"}
             return LogRecord(at=self._records[0].at, level=Level.WARN, event="linesLost", fields=fields)
         return self._records.popleft() if self._records else None
 
@@ -147,7 +147,7 @@ class Child:
         if not self._outbox.put(message) and self._process is not None:
             self._process.kill()
 
-    async def say_bye(self, within: float = BYE_WITHIN) -> None:
+    async def say_bye(self, within: float = END_WITHIN) -> None:
         """Tell it to end, and wait so many seconds for it to have done so. :meth:`run` then returns."""
         self._ending.set()
         if self._process is None:
@@ -222,10 +222,10 @@ class Child:
         return process, ours
 
     async def _reap(self, process: subprocess.Popen[bytes]) -> None:
-        """The link is at its end, and so is the process: at once, or else killed."""
+        """The link is at its end, and so is the process: by itself, or else killed."""
         watched = os.pidfd_open(process.pid)
         try:
-            with trio.move_on_after(BYE_WITHIN if self._ending.is_set() else 0) as patience:
+            with trio.move_on_after(END_WITHIN) as patience:
                 await trio.lowlevel.wait_readable(watched)
             if patience.cancelled_caught:
                 process.kill()

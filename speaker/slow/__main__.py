@@ -13,6 +13,7 @@ import sys
 from typing import Final, NoReturn
 
 PR_SET_PDEATHSIG: Final = 1
+STDOUT: Final = 1
 
 
 def _die_with_parent() -> None:
@@ -24,7 +25,7 @@ def _end() -> NoReturn:
 
 
 def main() -> None:
-    """Run until the link ends."""
+    """Run until the link ends. What should never happen is one line of the log, and the fast process starts another."""
     _die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -37,7 +38,17 @@ def main() -> None:
 
     settings = Settings.from_text(sys.argv[1])
     link = socket.socket(fileno=int(sys.argv[2]))
-    trio.run(run, settings, link, sys.__stdout__.fileno() if sys.__stdout__ is not None else 2, _end)
+    try:
+        trio.run(run, settings, link, STDOUT, _end)
+    except Exception as exc:
+        import time
+        import traceback
+
+        from telemetry.logs import Level, render_line
+
+        fields = {"error": repr(exc), "trace": "".join(traceback.format_exception(exc))}
+        print(render_line(time.time(), Level.ERROR, "slowProcessFailed", fields), flush=True)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -47,7 +47,9 @@ if TYPE_CHECKING:
 
 RECEIVE_CHUNK: Final = 65_536
 FLUSH_WITHIN: Final = 0.5
-"""Seconds in which the last log lines may be written."""
+"""Seconds in which the state, and then the last log lines, may be written."""
+HANG_UP_WITHIN: Final = 0.05
+"""The same for the lines when the link ended without a goodbye."""
 MAX_REASONS: Final = 20
 """Problems that are told one by one; of the others the number."""
 
@@ -63,11 +65,12 @@ async def run(settings: Settings, link: socket.socket, output: int, end: Callabl
     async with trio.SocketStream(trio.socket.from_stdlib_socket(link)) as stream, trio.open_nursery() as nursery:
         nursery.start_soon(keeper.run)
         nursery.start_soon(Follower(settings, FolderSource(settings.source), stream, log, keeper).run)
-        if await obey(stream, log, keeper):
+        is_orderly = await obey(stream, log, keeper)
+        if is_orderly:
             with trio.move_on_after(FLUSH_WITHIN):
                 await keeper.keep()
         # Not by cancelling: a thread that parses would be waited for.
-        writer.close(FLUSH_WITHIN)
+        writer.close(FLUSH_WITHIN if is_orderly else HANG_UP_WITHIN)
         end()
 
 
