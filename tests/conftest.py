@@ -51,14 +51,6 @@ def _missing_netns() -> str | None:
     return "this machine does not allow network namespaces" if tried.returncode else None
 
 
-def _missing_vlan() -> str | None:
-    if missing := CAPABILITIES["netns"]():
-        return missing
-    attempt = "ip link add a type veth peer name b && ip link add link a name a.7 type vlan id 7"
-    tried = subprocess.run(["unshare", "--net", "sh", "-c", attempt], capture_output=True, check=False)
-    return "this kernel has no VLAN interfaces" if tried.returncode else None
-
-
 def _missing_ipv6() -> str | None:
     try:
         with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
@@ -83,9 +75,8 @@ CAPABILITIES: dict[str, Callable[[], str | None]] = {
     "netns": functools.cache(_missing_netns),
     "ipv6": functools.cache(_missing_ipv6),
     "other-python": functools.cache(_missing_other_python),
-    "vlan": functools.cache(_missing_vlan),
 }
-NOT_FAST = frozenset({"serf", "go-peers", "netns", "vlan"})
+NOT_FAST = frozenset({"serf", "go-peers", "netns"})
 
 SKIPPED = pytest.StashKey[Counter[str]]()
 

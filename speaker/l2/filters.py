@@ -47,7 +47,7 @@ ARP: Final[Program] = (
     (_LOAD_WORD, 0, 0, _VLAN_TAG_PRESENT),
     (_IF_EQUAL, 2, 0, 0),
     (_LOAD_WORD, 0, 0, _VLAN_TAG),
-    (_IF_ANY_BIT, 0, 0, _VLAN_ID),
+    (_IF_ANY_BIT, 3, 0, _VLAN_ID),
     (_LOAD_HALF, 0, 0, _ETHER_TYPE),
     (_IF_EQUAL, 0, 1, _ARP),
     (_RETURN, 0, 0, MAX_FRAME_BYTES),

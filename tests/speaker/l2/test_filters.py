@@ -135,21 +135,6 @@ async def test_tagged_frames_are_dropped_though_the_kernel_takes_the_tag_off(pro
         assert [Ether(frame).pdst for frame in await until_last(sock)] == ["192.0.2.1", "192.0.2.2"]
 
 
-@pytest.mark.needs("vlan")
-@pytest.mark.parametrize("protocol", [ETH_P_ALL, ETH_P_ARP])
-@in_namespace
-async def test_what_a_vlan_interface_is_there_for_is_not_heard_on_its_parent(protocol: int) -> None:
-    """Tagged by hand, and by a VLAN interface at the far end, which leaves the tag beside the frame."""
-    ip(*VETH)
-    for end in ("eth0", "far"):
-        ip(f"link add link {end} name {end}.7 type vlan id 7", f"link set {end}.7 up")
-    with packet_socket("eth0", protocol) as sock:
-        say("far", FIRST, *TAGGED)
-        say("far.7", arp("192.0.2.17"))
-        say("far", SECOND, arp("192.0.2.3") / LAST)
-        assert [Ether(frame).pdst for frame in await until_last(sock)] == ["192.0.2.1", "192.0.2.2"]
-
-
 @pytest.mark.parametrize("protocol", [ETH_P_ALL, ETH_P_ARP])
 @in_namespace
 async def test_a_frame_with_a_priority_and_no_vlan_passes(protocol: int) -> None:
@@ -157,17 +142,6 @@ async def test_a_frame_with_a_priority_and_no_vlan_passes(protocol: int) -> None
     with packet_socket("eth0", protocol) as sock:
         say("far", arp("192.0.2.5", Dot1Q(vlan=0, prio=5)), arp("192.0.2.3") / LAST)
         assert [Ether(frame).pdst for frame in await until_last(sock)] == ["192.0.2.5"]
-
-
-@pytest.mark.needs("vlan")
-@pytest.mark.parametrize("protocol", [ETH_P_ALL, ETH_P_ARP])
-@in_namespace
-async def test_a_vlan_interface_hears_its_own_vlan(protocol: int) -> None:
-    ip(*VETH, "link add link eth0 name eth0.7 type vlan id 7", "link set eth0.7 up")
-    with packet_socket("eth0.7", protocol) as sock:
-        say("far", FIRST, arp("192.0.2.8", Dot1Q(vlan=8)), arp("192.0.2.7", Dot1Q(vlan=7)))
-        say("far", arp("192.0.2.3", Dot1Q(vlan=7)) / LAST)
-        assert [Ether(frame).pdst for frame in await until_last(sock)] == ["192.0.2.7"]
 
 
 @in_namespace
