@@ -3,7 +3,8 @@
 Rules kept here:
 
 * One text for one status: the same status gives the same bytes.
-* A text is read as any manifest is: whatever the bytes, a status or problems with their places.
+* A text is read as any manifest is: whatever the bytes, a status or problems with their places. It ends with YAML's
+  mark for the end, so that half of it is not taken for the whole.
 * A service has what its status says; one without a status keeps what its manifest says.
 
 Source: design.md §8; the shape is that of a Service's `status` (docs/specs/metallb-interface.md §3.7).
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 
-from cluster.errors import Problem
+from cluster.errors import Place, Problem
 from cluster.model import ServiceStatus
 from cluster.object_shapes import LoadBalancerStatusShape, MetadataShape
 from cluster.shapes import ObjectShape, Reader
@@ -33,6 +34,7 @@ MAX_STATUS_BYTES: Final = 64 * 1024
 """Of one text; the longest message is far shorter."""
 MAX_FILE_NAME: Final = 200
 """Bytes of the name of a status's file, so that the name of a temporary one has room too."""
+END: Final = "...\n"
 HEADER: Final = "# Written by `starling controller`, which writes it anew when it is changed.\n"
 REPLACED: Final = "the controller replaces it at its next write; or take the file out"
 
@@ -72,17 +74,25 @@ def render_status(status: ServiceStatus) -> str:
         "metadata": {"namespace": status.service.namespace, "name": status.service.name},
         "status": {"loadBalancer": balancer, **{key: text for key, text in optional.items() if text is not None}},
     }
-    return HEADER + yaml.dump(document, Dumper=yaml.CSafeDumper, sort_keys=False, allow_unicode=True, width=120)
+    return HEADER + yaml.dump(
+        document, Dumper=yaml.CSafeDumper, sort_keys=False, allow_unicode=True, width=120, explicit_end=True
+    )
 
 
 def read_status(file: str, data: bytes) -> tuple[ServiceStatus | None, list[Problem]]:
     """The status that a text holds, or None and what is wrong with it. Raises nothing."""
+    start = Place(file, 1, 1)
+    if len(data) > MAX_STATUS_BYTES:
+        return None, [Problem(start, f"has more than {MAX_STATUS_BYTES} bytes", REPLACED)]
     text = decode_text(data, file)
     if isinstance(text, Problem):
         return None, [text]
     documents, problems = read_documents(text, Origin(file))
     if not problems and len(documents) != 1:
-        problems.append(Problem(Origin(file).place(0, 0), f"holds {len(documents)} objects, not one", REPLACED))
+        problems.append(Problem(start, f"holds {len(documents)} objects, not one", REPLACED))
+    if not problems and not text.endswith(END):
+        last_line = Place(file, text.count("\n") + 1, 1)
+        problems.append(Problem(last_line, f"ends before the line {END.strip()}", REPLACED))
     if problems:
         return None, problems
     reader = Reader(documents[0], problems)
