@@ -38,6 +38,7 @@ from speaker.link import (
     Level,
     LogRecord,
     Message,
+    Report,
     SourceHealth,
     SourceState,
     ToFast,
@@ -51,7 +52,7 @@ from speaker.link import (
 MAX_UNSENT_RECORDS: Final = 16_384
 """Log records that wait for the child."""
 MAX_UNSENT_REPORTS: Final = 65_536
-"""Other messages that do: more than one for each address of a /16."""
+"""Reports that do: one for each address of a /16."""
 RESTART_MIN: Final = 0.1
 """Seconds before a child that died is started again; doubled each time."""
 RESTART_MAX: Final = 10.0
@@ -66,34 +67,40 @@ Received = Callable[[ToFast], Awaitable[None]]
 
 
 class Outbox:
-    """What waits to be told. Reports are only worth telling to a child that was told all before them."""
+    """What waits to be told: reports, then lines, a goodbye last.
+
+    A report is only worth telling to a child that was told all those before it.
+    """
 
     def __init__(self) -> None:
         self._records: deque[LogRecord] = deque()
-        self._others: deque[ToSlow] = deque()
+        self._reports: deque[Report] = deque()
+        self._byes: deque[Bye] = deque()
         self._lost = 0
         self._arrived = trio.Event()
         self.is_heard = False
         """Whether there is a child that said Hello."""
 
     def put(self, message: ToSlow) -> bool:
-        """Add a message; a log record makes room for itself. False when there is none for another kind."""
+        """Add a message; a log record makes room for itself. False when there is none for a report."""
         if isinstance(message, LogRecord):
             if len(self._records) == MAX_UNSENT_RECORDS:
                 self._records.popleft()
                 self._lost += 1
             self._records.append(message)
+        elif isinstance(message, Bye):
+            self._byes.append(message)
         elif self.is_heard:
-            if len(self._others) == MAX_UNSENT_REPORTS:
+            if len(self._reports) == MAX_UNSENT_REPORTS:
                 return False
-            self._others.append(message)
+            self._reports.append(message)
         self._arrived.set()
         return True
 
     def begin(self) -> None:
         """Nobody is heard any more: whoever comes next gets everything again."""
         self.is_heard = False
-        self._others.clear()
+        self._reports.clear()
 
     def take(self, limit: int) -> bytes:
         """The next messages, of about so many bytes; empty when nothing waits."""
@@ -104,13 +111,16 @@ class Outbox:
         return bytes(taken)
 
     def _next(self) -> ToSlow | None:
-        if self._others:
-            return self._others.popleft()
+        if self._reports:
+            return self._reports.popleft()
         if self._lost and self._records:
             lost, self._lost = self._lost, 0
             fields: dict[str, Value] = {"count": lost, "msg": "the slow process took them too slowly"}
             return LogRecord(at=self._records[0].at, level=Level.WARN, event="linesLost", fields=fields)
-        return self._records.popleft() if self._records else None
+        for waiting in (self._records, self._byes):
+            if waiting:
+                return waiting.popleft()
+        return None
 
     async def wait(self) -> None:
         """Until something was put."""
@@ -142,7 +152,7 @@ class Child:
     def send(self, message: ToSlow) -> None:
         """Tell it something as soon as it takes it. Never waits.
 
-        What is no log record is told to a child that said Hello only, since to it everything is reported from there on.
+        A report is told to a child that said Hello only, since to it everything is reported from there on.
         """
         if not self._outbox.put(message) and self._process is not None:
             self._process.kill()

@@ -10,6 +10,7 @@ import ctypes
 import os
 import signal
 import sys
+from contextlib import suppress
 from typing import Final, NoReturn
 
 PR_SET_PDEATHSIG: Final = 1
@@ -47,7 +48,8 @@ def main() -> None:
         from telemetry.logs import Level, render_line
 
         fields = {"error": repr(exc), "trace": "".join(traceback.format_exception(exc))}
-        print(render_line(time.time(), Level.ERROR, "slowProcessFailed", fields), flush=True)
+        with suppress(OSError):
+            os.write(STDOUT, render_line(time.time(), Level.ERROR, "slowProcessFailed", fields).encode() + b"\n")
         sys.exit(1)
 
 

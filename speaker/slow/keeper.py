@@ -11,14 +11,16 @@ Source: design.md §8.
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import trio
 
-from speaker.link import Report, Wanted
+from speaker.link import Report, SourceHealth, SourceState, Wanted
 from speaker.saved import (
     FILE_NAME,
     MAX_FILE_BYTES,
@@ -53,14 +55,17 @@ class Keeper:
         self._origin = Origin.of(settings)
         self._log = log
         self._wanted: Demand | None = None
-        self._known: dict[Address, None] = {}
-        self._is_current = False
+        self._known: dict[Address, None] = dict.fromkeys(self._read_known())
+        self._state = SourceState(health=SourceHealth.LOADING)
+        self._turn = trio.Lock()
         self._changed = trio.Event()
         self._trouble = ""
 
     def want(self, wanted: Demand) -> None:
-        """The demand from now on."""
+        """The demand from now on. An address that it does not have is a new one when it comes back."""
         self._wanted = wanted
+        held = {address for group in wanted.groups for address in group.addresses}
+        self._known = {address: None for address in self._known if address in held}
         self._changed.set()
 
     def hear(self, report: Report) -> None:
@@ -69,15 +74,14 @@ class Keeper:
             self._known.update(dict.fromkeys(report.known))
             self._changed.set()
 
-    def confirm(self, *, is_current: bool) -> None:
-        """Whether the demand is known to be true until told otherwise."""
-        self._is_current = is_current
+    def date(self, state: SourceState) -> None:
+        """Until when the demand is known to be true: for ever, while the source is current."""
+        self._state = state
 
     async def run(self) -> None:
         """Keep it, for ever."""
-        self._known.update(dict.fromkeys(await trio.to_thread.run_sync(self._read_known, abandon_on_cancel=True)))
         while True:
-            with trio.move_on_after(KEEP_INTERVAL if self._is_current else float("inf")):
+            with trio.move_on_after(KEEP_INTERVAL if self._state.health is SourceHealth.CURRENT else math.inf):
                 await self._changed.wait()
             await trio.sleep(KEEP_AFTER)
             self._changed = trio.Event()
@@ -87,10 +91,13 @@ class Keeper:
 
     async def keep(self) -> bool:
         """Write the file now; False when it could not be written."""
-        if self._wanted is None:
-            return True
-        wanted, known = self._wanted, tuple(self._known)
-        trouble = await trio.to_thread.run_sync(self._write, wanted, known, time.time(), abandon_on_cancel=True)
+        async with self._turn:
+            wanted, as_of = self._wanted, self._state.as_of
+            if wanted is None or as_of is None:
+                return True
+            saved_at = time.time() if self._state.health is SourceHealth.CURRENT else as_of
+            write = partial(self._write, wanted, tuple(self._known), saved_at)
+            trouble = await trio.to_thread.run_sync(write, abandon_on_cancel=True)
         if trouble and trouble != self._trouble:
             self._log.warn("stateNotKept", error=trouble, msg=f"make {self._folder} writable; a restart begins empty")
         if self._trouble and not trouble:
@@ -100,8 +107,7 @@ class Keeper:
 
     def _write(self, wanted: Demand, known: Iterable[Address], saved_at: float) -> str:
         """What kept it from being written; empty when it was."""
-        held = {address for group in wanted.groups for address in group.addresses}
-        data = encode_saved(self._origin, wanted, [address for address in known if address in held], saved_at)
+        data = encode_saved(self._origin, wanted, known, saved_at)
         if len(data) > MAX_FILE_BYTES:
             return f"the demand has {len(data)} bytes; {MAX_FILE_BYTES} is the limit"
         path = os.path.join(self._folder, FILE_NAME)

@@ -123,7 +123,7 @@ class Follower:
             self._told = wanted
             self._keeper.want(wanted)
         state = state_of(reading, self._state, time.time())
-        self._keeper.confirm(is_current=state.health is SourceHealth.CURRENT)
+        self._keeper.date(state)
         self._say(state)
         self._state = state
         await self._tell(state)
