@@ -4,8 +4,11 @@ Rules kept here:
 
 * No I/O, no clock, no randomness of its own: ``now`` (float seconds, any origin) is an argument, the generator comes by
   the constructor. The agent and the simulator run this.
-* Nothing is announced before what is wanted is known as a whole, and before the ring was heard or stayed silent for
-  START_PATIENCE (design.md §5): two nodes that start together must not both claim.
+* Nothing is decided before what is wanted is known as a whole.
+* Nothing is gained before the ring was heard or stayed silent for PATIENCE: at the start, so that two nodes that start
+  together do not both claim; and when the carrier returns, so that a node that was cut off does not claim what others
+  have taken over meanwhile. Without a carrier nothing is announced: nobody would hear it, and what is said first after
+  its return might not be true any more (design.md §5).
 * What an event touched is decided again in turns of REMAKE_TURN groups; an address whose owner is gone goes first.
 """
 
@@ -37,8 +40,10 @@ from speaker.marker import Tier, encode, marker_of
 from speaker.notices import ClaimNotice, decode_notice_untrusted, encode_notice
 from speaker.ownership import Election, MemberFacts
 
-START_PATIENCE: Final = 2.0
-"""Seconds for which a starting node waits to hear a seed."""
+PATIENCE: Final = 2.0
+"""Seconds for which a node that starts, or has a carrier again, waits to hear the ring."""
+YIELD_TIMEOUT: Final = 90.0
+"""Seconds after which one who yielded announces again: an owner says so every minute, and is heard at once if there."""
 REMAKE_TURN: Final = 64
 """Groups decided in one turn: about 2 ms."""
 
@@ -80,30 +85,35 @@ class Speaker:
         self._commands: deque[Command] = deque()
         self._events: deque[Event] = deque()
         self._members: tuple[MemberFacts, ...] = ()
+        self._is_running = False
         self._meta = b""
         self._has_interface = False
+        self._has_carrier = False
         self._current_at = 0.0
-        self._silent_until = math.inf
+        self._gain_at = math.inf
+        """From when on addresses may be gained; ``math.inf`` before the start, and without a carrier."""
         self._touched_at = math.inf
+        self._resume_at = math.inf
 
     # ---- inputs
 
     def start(self, now: float, *, has_seeds: bool) -> None:
-        """Begin. With seeds nothing is announced before one of them was heard, or START_PATIENCE has passed."""
-        self._silent_until = now + START_PATIENCE if has_seeds else now
+        """Begin. With seeds nothing is announced before one of them was heard, or PATIENCE has passed."""
+        self._is_running = True
+        self._wait_for_ring(now + PATIENCE if has_seeds else now, now)
         self._touch(now)
 
     def stop(self, now: float) -> None:
         """Announce nothing any more."""
-        self._silent_until = math.inf
+        self._is_running = False
         for holding in self.holdings:
             self.holdings.release(holding.address, "the speaker stops", now)
         self._collect_events()
 
     def ring_heard(self, now: float) -> None:
-        """A push/pull with a seed was completed."""
-        if self._silent_until < math.inf:
-            self._silent_until = min(self._silent_until, now)
+        """Another member was heard: a push/pull with it was completed, it has answered a ping."""
+        if now < self._gain_at < math.inf:
+            self._wait_for_ring(now, now)
 
     def demand_changed(self, change: DemandChange, now: float, *, is_reset: bool = False) -> None:
         """A part of what is wanted; nothing is decided before its last part. With ``is_reset`` the parts from this one
@@ -130,7 +140,7 @@ class Speaker:
         self._disputes.set_members(known)
         self._first_use.set_known_macs(self._disputes.macs)
         self.decisions.change_members(known)
-        self.holdings.resume(now)
+        self._resume_at = now
         self._touch(now)
 
     def member_returned(self, now: float) -> None:
@@ -146,9 +156,9 @@ class Speaker:
             self._dispute(notice.address, notice.sender, "the ring", now)
             self._disputes.notice(notice)
 
-    def exchanged(self, member: str, now: float) -> None:
+    def exchanged(self, member: str, succeeded: bool, now: float) -> None:
         """The views were exchanged with a member, or that has failed. Call after ``members_changed``."""
-        self._disputes.exchanged(member, now)
+        self._disputes.exchanged(member, succeeded, now)
 
     def interfaces_changed(self, interfaces: Iterable[Interface], now: float) -> None:
         """Every interface of this machine."""
@@ -157,6 +167,12 @@ class Speaker:
         self._has_interface = bool(served)
         macs = tuple(interface.mac for interface in present)
         self._disputes.set_own_macs(macs)
+        had_carrier, self._has_carrier = self._has_carrier, any(interface.has_carrier for interface in served)
+        if had_carrier and not self._has_carrier:
+            self.holdings.pause("no interface has a carrier", now)
+            self._collect_events()
+        elif self._has_carrier and not had_carrier:
+            self._wait_for_ring(now + PATIENCE * self._is_running, now)
         self.announcer.set_own_macs(macs)
         self._first_use.set_known_macs(self._disputes.macs)
         self.announcer.set_interfaces(served, now)
@@ -175,13 +191,12 @@ class Speaker:
 
     def handle_timer(self, now: float) -> None:
         """Do what is due by ``now``, and one turn of what takes longer."""
-        if self._may_decide(now):
+        if self._may_decide:
             for change in self.decisions.remake(REMAKE_TURN):
                 self._apply(change, now)
             self._touched_at = math.inf if self.decisions.is_settled else now
             if self.decisions.is_settled:
-                for dispute in self._disputes.due(now):
-                    self._judge(dispute, now)
+                self._follow_up(now)
         self.announcer.handle_timer(now)
         self._first_use.handle_timer(now)
         self.holdings.settle(now)
@@ -206,9 +221,11 @@ class Speaker:
     def next_timer(self) -> float:
         """When ``handle_timer`` wants to be called; at or before now if at once."""
         inner = min(self.announcer.next_timer(), self._first_use.next_timer())
-        if not self._intake.is_complete:
+        if not self._may_decide:
             return inner
-        return min(inner, max(min(self._touched_at, self._disputes.next_due()), self._silent_until))
+        if not self.decisions.is_settled:
+            return min(inner, self._touched_at)
+        return min(inner, self._touched_at, self._disputes.next_due(), self._next_resume())
 
     def served_of(self, interfaces: Iterable[Interface]) -> tuple[Interface, ...]:
         """Those of the interfaces that addresses are announced on."""
@@ -218,8 +235,9 @@ class Speaker:
         """Why this node could not announce an address now, in words; none: it could."""
         table = (
             (not self._intake.is_complete, "what is wanted is not known yet"),
-            (now < self._silent_until, "the ring was not heard yet"),
             (not self._has_interface, "no interface is fit to announce on"),
+            (self._has_interface and not self._has_carrier, "no interface has a carrier"),
+            (self._has_carrier and now < self._gain_at, "the ring was not heard yet"),
         )
         return tuple(text for is_so, text in table if is_so)
 
@@ -228,8 +246,27 @@ class Speaker:
     def _touch(self, now: float) -> None:
         self._touched_at = min(self._touched_at, now)
 
-    def _may_decide(self, now: float) -> bool:
-        return self._intake.is_complete and now >= self._silent_until
+    @property
+    def _may_decide(self) -> bool:
+        return self._is_running and self._intake.is_complete
+
+    def _wait_for_ring(self, until: float, now: float) -> None:
+        """Gain nothing before then."""
+        self._gain_at = until
+        self._resume_at = min(self._resume_at, now)
+
+    def _next_resume(self) -> float:
+        return max(self._resume_at, self._gain_at) if self._has_carrier else math.inf
+
+    def _may_gain(self, now: float) -> bool:
+        return self._has_carrier and now >= self._gain_at
+
+    def _follow_up(self, now: float) -> None:
+        """What comes after the decisions: waiting gains, and two owners."""
+        if now >= self._resume_at and self._may_gain(now) and self.holdings.resume(REMAKE_TURN, now):
+            self._resume_at = math.inf
+        for dispute in self._disputes.due(now):
+            self._judge(dispute, now)
 
     def _announces(self, address: Address) -> bool:
         holding = self.holdings.get(address)
@@ -254,7 +291,8 @@ class Speaker:
         fresh = self._intake.take_fresh(wanted)
         if owner == self.config.node:
             group = self.decisions.group(decision.key)
-            self.holdings.own(decision, fresh, group.spare if group is not None else None, now)
+            spare = group.spare if group is not None else None
+            self.holdings.own(decision, fresh, spare, now, may_gain=self._may_gain(now))
         before = previous.owner if previous is not None else None
         if owner != before or previous is None:
             self.history.note(decision.key, Move(now, before, owner))
@@ -281,15 +319,17 @@ class Speaker:
             self._commands.append(Exchange(member, encode_notice(notice)))
 
     def _judge(self, dispute: Dispute, now: float) -> None:
-        decision = self.decisions.decision(dispute.address)
-        if decision is None or not self._announces(dispute.address):
+        address, decision = dispute.address, self.decisions.decision(dispute.address)
+        if decision is None or not self._announces(address) or not isinstance(address, IPv4Address):
             return
-        self._events.append(described(dispute))
-        end = settle(decision, *dispute.claimants)
-        if end.yields == self.config.node:
-            self.holdings.yield_to(dispute.address, end.to, end.cause, now)
-        elif isinstance(dispute.address, IPv4Address):
-            self.announcer.reannounce(dispute.address, now)
+        if not dispute.is_agreed:
+            self._events.append(described(dispute))
+            end = settle(decision, *dispute.claimants)
+            if end.yields == self.config.node:
+                self.holdings.yield_to(address, end.to, end.cause, now)
+                self._resume_at = min(self._resume_at, now + YIELD_TIMEOUT)
+                return
+        self.announcer.reannounce(address, now)
 
     def _collect_events(self) -> None:
         while (event := self.holdings.next_event()) is not None:

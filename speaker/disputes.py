@@ -3,8 +3,9 @@
 Rules kept here:
 
 * A MAC is looked up among those that members publish; this machine's own are never strangers.
-* Two owners first exchange views: most often one of them then no longer owns the address, and nothing is left to
-  settle. What is left is judged by the facts that both told, or after PATIENCE by what is known.
+* Two owners first exchange views. Then one of them most often owns the address no longer, and withdraws by itself: who
+  still owns it says so again and waits. Only a claim that is made after that, or an exchange that failed, is judged, by
+  the facts that both told or after PATIENCE by what is known. To yield to somebody who withdraws would be a black hole.
 * A stranger is reported once, and again only after REPORT_INTERVAL; the address goes on being served.
 
 Source: design.md §5, "Two owners".
@@ -15,7 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, TypeVar
 
 from cluster.model import Address
 from speaker.conflicts import Claimant
@@ -24,10 +25,18 @@ from speaker.l2.claims import Claim
 from speaker.notices import ClaimNotice
 from speaker.ownership import MemberFacts
 
+_Key = TypeVar("_Key")
+
 PATIENCE: Final = 0.5
 """Seconds after the exchange for which the other's notice is awaited."""
 EXCHANGE_TIMEOUT: Final = 5.0
 """Seconds after which a dispute is judged although no exchange was completed."""
+GRACE: Final = 0.5
+"""Seconds after an exchange in which what was claimed before may still arrive."""
+REPEAT_WITHIN: Final = 600.0
+"""Seconds after an exchange in which another claim says that the exchange has not settled it."""
+MAX_SETTLED: Final = 4096
+"""Exchanges remembered."""
 REPORT_INTERVAL: Final = 60.0
 """Seconds between two reports of the same stranger and address."""
 MAX_REPORTED: Final = 4096
@@ -46,6 +55,10 @@ class Dispute:
     """What the other told about itself."""
     due_at: float
     """When it is judged."""
+    is_repeated: bool
+    """An exchange of views has not settled it before."""
+    is_agreed: bool = False
+    """The views were just exchanged: whoever owns the address now stays the owner."""
 
     @property
     def claimants(self) -> tuple[Claimant, Claimant]:
@@ -61,6 +74,7 @@ class Disputes:
         self._members: dict[bytes, str] = {}
         self._own: tuple[bytes, ...] = ()
         self._open: dict[Address, Dispute] = {}
+        self._settled: dict[tuple[Address, str], float] = {}
         self._reported: dict[tuple[Address, bytes], float] = {}
         self.is_isolated = True
         """Nobody else is live."""
@@ -94,18 +108,22 @@ class Disputes:
         key = claim.address, claim.mac
         if now - self._reported.get(key, -math.inf) < REPORT_INTERVAL:
             return None
-        self._reported.pop(key, None)
-        if len(self._reported) >= MAX_REPORTED:
-            del self._reported[next(iter(self._reported))]
-        self._reported[key] = now
+        _remember(self._reported, key, now, MAX_REPORTED)
         return StrangerClaims(claim.address, claim.mac, claim.interface)
 
     def open(self, address: Address, member: str, interface: str, age: float, now: float) -> Dispute | None:
         """A member claims an address. Gives the dispute if it is new."""
-        if address in self._open:
+        since = now - self._settled.get((address, member), -math.inf)
+        if address in self._open or since <= GRACE:
             return None
-        own = Claimant(node=self._node, is_isolated=self.is_isolated, age=age)
-        dispute = Dispute(address=address, member=member, interface=interface, own=own, due_at=now + EXCHANGE_TIMEOUT)
+        dispute = Dispute(
+            address=address,
+            member=member,
+            interface=interface,
+            own=Claimant(node=self._node, is_isolated=self.is_isolated, age=age),
+            due_at=now + EXCHANGE_TIMEOUT,
+            is_repeated=since <= REPEAT_WITHIN,
+        )
         self._open[address] = dispute
         return dispute
 
@@ -116,12 +134,18 @@ class Disputes:
             other = Claimant(node=notice.sender, is_isolated=notice.is_isolated, age=notice.age)
             self._open[notice.address] = replace(dispute, other=other)
 
-    def exchanged(self, member: str, now: float) -> None:
+    def exchanged(self, member: str, succeeded: bool, now: float) -> None:
         """The views were exchanged with a member, or that has failed."""
         for address, dispute in self._open.items():
-            if dispute.member == member:
-                due_at = now if dispute.other is not None else now + PATIENCE
-                self._open[address] = replace(dispute, due_at=min(dispute.due_at, due_at))
+            if dispute.member != member:
+                continue
+            is_agreed = succeeded and not dispute.is_repeated
+            if succeeded:  # so neither is isolated any more
+                other = dispute.other and replace(dispute.other, is_isolated=False)
+                dispute = replace(dispute, own=replace(dispute.own, is_isolated=False), other=other)
+                _remember(self._settled, (address, member), now, MAX_SETTLED)
+            due_at = now if is_agreed or dispute.other is not None else now + PATIENCE
+            self._open[address] = replace(dispute, due_at=min(dispute.due_at, due_at), is_agreed=is_agreed)
 
     def due(self, now: float) -> list[Dispute]:
         """Those to be judged now; they are closed."""
@@ -133,6 +157,14 @@ class Disputes:
     def next_due(self) -> float:
         """When the next is to be judged."""
         return min((dispute.due_at for dispute in self._open.values()), default=math.inf)
+
+
+def _remember(times: dict[_Key, float], key: _Key, now: float, limit: int) -> None:
+    """Note a time; the oldest makes room."""
+    times.pop(key, None)
+    if len(times) >= limit:
+        del times[next(iter(times))]
+    times[key] = now
 
 
 def described(dispute: Dispute) -> MemberClaims:

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from ipaddress import IPv4Address
+from itertools import islice
 
 from cluster.model import Address
 from speaker.events import AddressInUse, Announced, Event, ProxyARPFound, Withdrawn, Yielded
@@ -26,6 +27,8 @@ from speaker.ownership import Decision
 class Standing(StrEnum):
     """What is done with an address that this node owns."""
 
+    WAITING = "waiting"
+    """It is not known yet whether somebody else owns it: the ring was not heard, or there is no carrier."""
     PROBING = "probing"
     """It is new: whoever has it already is given the time to say so."""
     ANNOUNCED = "announced"
@@ -46,6 +49,10 @@ class Holding:
     since: float
     detail: str = ""
     """Who stands in the way, for a person."""
+    is_fresh: bool = False
+    """It is to be probed before it is announced."""
+    spare: IPv4Address | None = None
+    """What else to ask for then."""
 
 
 class Holdings:
@@ -55,25 +62,28 @@ class Holdings:
         self._announcer = announcer
         self._first_use = first_use
         self._held: dict[Address, Holding] = {}
+        self._paused: dict[Address, None] = {}
+        """Those that are waiting or yielded."""
         self._events: deque[Event] = deque()
 
-    def own(self, decision: Decision, fresh: frozenset[Address], spare: Address | None, now: float) -> None:
-        """This node owns the group. Addresses in ``fresh`` are new and are probed first."""
+    def own(
+        self, decision: Decision, fresh: frozenset[Address], spare: Address | None, now: float, *, may_gain: bool
+    ) -> None:
+        """This node owns the group. Addresses in ``fresh`` are new and are probed first. What may not be gained now
+        waits for :meth:`resume`."""
         for address in decision.addresses:
-            holding = self._held.get(address)
-            if holding is not None and holding.standing is not Standing.YIELDED:
+            if address in self._held:
                 continue
-            if not isinstance(address, IPv4Address):
-                self._set(address, Standing.UNREACHABLE, now)
-            elif address in fresh:
-                self._set(address, Standing.PROBING, now)
-                self._first_use.probe(address, spare if isinstance(spare, IPv4Address) else None, now)
-            else:
-                self._announce(address, now)
+            asked_too = spare if isinstance(spare, IPv4Address) else None
+            holding = Holding(address, Standing.WAITING, now, is_fresh=address in fresh, spare=asked_too)
+            self._keep(holding)
+            if may_gain:
+                self._begin(holding, now)
 
     def release(self, address: Address, reason: str, now: float) -> None:
         """This node owns the address no longer."""
         holding = self._held.pop(address, None)
+        self._paused.pop(address, None)
         if holding is None or not isinstance(address, IPv4Address):
             return
         self._first_use.cancel(address)
@@ -81,18 +91,37 @@ class Holdings:
             self._announcer.withdraw(address, now)
             self._events.append(Withdrawn(address, reason))
 
-    def yield_to(self, address: Address, member: str, reason: str, now: float) -> None:
-        """Be silent about an address that a member announces too."""
-        if address in self._held and isinstance(address, IPv4Address):
+    def yield_to(self, address: IPv4Address, member: str, reason: str, now: float) -> None:
+        """Be silent about an address that a member announces too, until :meth:`resume`."""
+        holding = self._held.get(address)
+        if holding is not None:
             self._announcer.withdraw(address, now)
-            self._set(address, Standing.YIELDED, now, f"to {member}: {reason}")
+            self._keep(replace(holding, standing=Standing.YIELDED, since=now, detail=f"to {member}: {reason}"))
             self._events.append(Yielded(address, member, reason))
 
-    def resume(self, now: float) -> None:
-        """What was yielded upon has changed: whoever is still the owner announces again."""
+    def pause(self, reason: str, now: float) -> None:
+        """Announce nothing until :meth:`resume`."""
         for holding in tuple(self._held.values()):
-            if holding.standing is Standing.YIELDED and isinstance(holding.address, IPv4Address):
-                self._announce(holding.address, now)
+            if holding.standing is Standing.ANNOUNCED and isinstance(holding.address, IPv4Address):
+                self._announcer.withdraw(holding.address, now)
+                self._keep(replace(holding, standing=Standing.WAITING, since=now, detail=reason))
+                self._events.append(Withdrawn(holding.address, reason))
+
+    def resume(self, limit: int, now: float) -> bool:
+        """Begin what waited, and again what was yielded: what that hung on has changed. Whether none is left."""
+        for address in tuple(islice(self._paused, limit)):
+            self._begin(self._held[address], now)
+        return not self._paused
+
+    def _begin(self, holding: Holding, now: float) -> None:
+        address = holding.address
+        if not isinstance(address, IPv4Address):
+            self._keep(replace(holding, standing=Standing.UNREACHABLE, since=now))
+        elif holding.is_fresh:
+            self._keep(replace(holding, standing=Standing.PROBING, since=now))
+            self._first_use.probe(address, holding.spare, now)
+        else:
+            self._announce(holding, address, now)
 
     def settle(self, now: float) -> None:
         """Act upon what the probes found."""
@@ -101,24 +130,28 @@ class Holdings:
             if holding is None or holding.standing not in (Standing.PROBING, Standing.IN_USE):
                 continue
             match outcome:
-                case Free():
-                    self._announce(outcome.address, now)
+                case Free(address):
+                    self._announce(holding, address, now)
                 case Proxy(address, mac, interface):
                     self._events.append(ProxyARPFound(address, mac, interface))
-                    self._announce(address, now)
+                    self._announce(holding, address, now)
                 case InUse(address, mac, interface, retry_after):
-                    self._set(address, Standing.IN_USE, now, f"by {mac.hex(':')} on {interface}")
+                    since = holding.since if holding.standing is Standing.IN_USE else now
+                    detail = f"by {mac.hex(':')} on {interface}"
+                    self._keep(replace(holding, standing=Standing.IN_USE, since=since, detail=detail))
                     self._events.append(AddressInUse(address, mac, interface, retry_after))
 
-    def _announce(self, address: IPv4Address, now: float) -> None:
+    def _announce(self, holding: Holding, address: IPv4Address, now: float) -> None:
         self._announcer.announce(address, now)
-        self._set(address, Standing.ANNOUNCED, now)
+        self._keep(Holding(address, Standing.ANNOUNCED, now))
         self._events.append(Announced(address, self._announcer.interface_names))
 
-    def _set(self, address: Address, standing: Standing, now: float, detail: str = "") -> None:
-        holding = self._held.get(address)
-        since = holding.since if holding is not None and holding.standing is standing else now
-        self._held[address] = Holding(address, standing, since, detail)
+    def _keep(self, holding: Holding) -> None:
+        self._held[holding.address] = holding
+        if holding.standing in (Standing.WAITING, Standing.YIELDED):
+            self._paused[holding.address] = None
+        else:
+            self._paused.pop(holding.address, None)
 
     def next_event(self) -> Event | None:
         """The next thing that happened; None when there is no more."""

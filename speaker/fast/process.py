@@ -229,8 +229,9 @@ class FastProcess:
             self.journal.say(Level.ERROR, "packetSocket", interface=names[index], error=reason)
         self._pump.tell(lambda now: self._core.interfaces_changed(interfaces, now))
         carriers = frozenset(interface.index for interface in served if interface.has_carrier)
-        if self._ring is not None and carriers - self._carriers:
+        if self._ring is not None and self._ring_side is not None and carriers - self._carriers:
             self._ring.network_changed()
+            self._nursery.start_soon(self._ring_side.hear_somebody)
         self._carriers = carriers
         self._interfaces_known.set()
 
@@ -251,7 +252,8 @@ class FastProcess:
         feed = agent.add_reader()
         agent.introduce()
         async for notice in feed.notices:
-            self.journal.note_ring(notice)
+            if notice.event != "message":  # speakers talk to each other by those
+                self.journal.note_ring(notice)
 
     def _complain(self, text: str) -> None:
         """Called in a thread."""

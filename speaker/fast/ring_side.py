@@ -13,6 +13,7 @@ from gossip import (
     MemberJoined,
     MemberLeft,
     MemberUpdated,
+    PingCompleted,
     RemoteError,
     UserMessageReceived,
 )
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 EXCHANGE_WITHIN: Final = 4.0
 """Seconds that an exchange with another owner may take."""
+MAX_ASKED: Final = 3
+"""Members asked for a sign of life, one after another."""
 CHANGES: Final = (MemberJoined, MemberUpdated, MemberFailed, MemberLeft)
 
 
@@ -52,6 +55,8 @@ class RingSide:
         pump, core = self._pump, self._pump.core
         match event:
             case JoinCompleted(_, joined, _) if joined:
+                pump.tell(core.ring_heard)
+            case PingCompleted():
                 pump.tell(core.ring_heard)
             case UserMessageReceived(payload, _, _):
                 pump.tell(lambda now: core.receive_message(payload, now))
@@ -83,7 +88,7 @@ class RingSide:
 
     async def exchange(self, command: Exchange) -> None:
         """Tell another owner our side, exchange views with it, and have it settled."""
-        member = self._ring.view.member(command.member)
+        member, succeeded = self._ring.view.member(command.member), False
         if member is not None:
             host, port = member.address
             target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
@@ -91,7 +96,18 @@ class RingSide:
                 try:
                     await self._ring.send(command.member, command.notice, reliable=True)
                     await self._ring.join([target])
+                    succeeded = True
                 except (LocalError, RemoteError):
                     pass  # it cannot be reached by the ring: settled by what is known
         self._tell_members()
-        self._pump.tell(lambda now: self._pump.core.exchanged(command.member, now))
+        self._pump.tell(lambda now: self._pump.core.exchanged(command.member, succeeded, now))
+
+    async def hear_somebody(self) -> None:
+        """Ask a few members for a sign of life: what comes back says that this node is not cut off any more."""
+        names = [member.name for member in self._ring.view.live_members() if member.name != self._pump.core.config.node]
+        for name in names[:MAX_ASKED]:
+            try:
+                await self._ring.ping(name)
+            except (LocalError, RemoteError):
+                continue
+            return

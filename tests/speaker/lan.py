@@ -6,7 +6,7 @@ import heapq
 import itertools
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, ip_address
 from random import Random
 
@@ -15,7 +15,7 @@ from speaker.commands import Command, Exchange, SetMarker
 from speaker.core import Speaker, SpeakerConfig
 from speaker.demand import DemandChange, Group, NodeFacts
 from speaker.events import Event
-from speaker.l2.frames import ARPPacket, decode_arp_untrusted
+from speaker.l2.frames import REQUEST, ARPPacket, Encoder, decode_arp_untrusted
 from speaker.l2.interfaces import Interface
 from speaker.marker import decode_untrusted
 from speaker.ownership import MemberFacts
@@ -68,6 +68,8 @@ class Lan:
         self._order = itertools.count()
         self.hosts = {f"n{number}": self._host(number, known) for number in range(1, size + 1)}
         self.frames: list[tuple[float, ARPPacket]] = []
+        self.strangers: dict[bytes, tuple[Address, ...]] = {}
+        """Hosts that are no members, and the addresses that each answers for."""
         self.on_exchange: Callable[[Host, Exchange], None] = self.exchange
         for host in self.hosts.values():
             host.core.interfaces_changed([host.interface], self.now)
@@ -123,6 +125,32 @@ class Lan:
                     self.drain(host)
         self.now = end
 
+    def cut(self, name: str, *, carrier: bool = False) -> None:
+        """Take a node's cable out; ``carrier`` says whether its card still sees one (a switch without power)."""
+        host = self.hosts[name]
+        host.is_connected = False
+        self._see(host, replace(host.interface, has_carrier=carrier))
+
+    def mend(self, name: str) -> None:
+        """Put it back."""
+        host = self.hosts[name]
+        host.is_connected = True
+        self._see(host, replace(host.interface, has_carrier=True))
+
+    def _see(self, host: Host, interface: Interface) -> None:
+        host.core.interfaces_changed([interface], self.now)
+        self.drain(host)
+
+    def crash(self, name: str) -> None:
+        """End a node's process."""
+        self.hosts[name].is_running = False
+
+    def hear_ring(self, *names: str) -> None:
+        """These nodes hear another member."""
+        for name in names or self.hosts:
+            self.hosts[name].core.ring_heard(self.now)
+            self.drain(self.hosts[name])
+
     def inject(self, frame: bytes) -> None:
         """A stranger sends a frame."""
         self._deliver(frame, None)
@@ -130,11 +158,12 @@ class Lan:
     def exchange(self, host: Host, command: Exchange) -> None:
         """What the ring does for an exchange when both ends can reach each other: both views become whole."""
         other = self.hosts[command.member]
-        if host.is_connected and other.is_connected:
+        reachable = host.is_connected and other.is_connected
+        if reachable:
             other.core.receive_message(command.notice, self.now)
-            self.view()
             self.drain(other)
-        host.core.exchanged(command.member, self.now)
+            self.view()
+        host.core.exchanged(command.member, reachable, self.now)
         self.drain(host)
 
     # ---- what it looks at
@@ -185,6 +214,11 @@ class Lan:
                 host.core.receive_frame(2, frame, self.now)
                 self.drain(host)
 
+        asked = decode_arp_untrusted(frame)
+        for mac, addresses in self.strangers.items():
+            if asked.operation == REQUEST and IPv4Address(asked.target_ip) in addresses and asked.sender_mac != mac:
+                answer = Encoder(mac).reply(asked.target_ip, asked.sender_mac, asked.sender_ip)
+                self.after(2 * LATENCY, lambda answer=answer: self.inject(answer))  # type: ignore[misc]  # bound now
         for host in self.hosts.values():
             if host is not sender:
                 self.after(LATENCY, lambda host=host: arrive(host))  # type: ignore[misc]  # bound now
