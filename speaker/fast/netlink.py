@@ -153,7 +153,7 @@ class InterfaceTable:
 
     def _remove_address(self, message: Message) -> None:
         if key := _address_key(message):
-            self._addresses[message["index"]].pop(key, None)
+            self._addresses.get(message["index"], {}).pop(key, None)
 
     _HANDLERS: Final[dict[int, Callable[[InterfaceTable, Message], None]]] = {
         RTM_NEWLINK: _set_link,
