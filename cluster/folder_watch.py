@@ -31,13 +31,15 @@ POLL_INTERVAL: Final = 0.2
 BLIND_INTERVAL: Final = 2.0
 """Seconds for which nothing is said where there are no events."""
 
+_NOT_BEGUN: Final = (-1, -1)
+
 
 class FolderWatch:
     """Watches what is below the folder `path`, which need not exist. Close it in the end."""
 
     def __init__(self, path: str) -> None:
         self._path = path
-        self._identity: tuple[int, int] | None = None
+        self._identity: tuple[int, int] | None = _NOT_BEGUN
         self._events: AsyncGenerator[set[watchfiles.main.FileChange], None] | None = None
         self.problem: Problem | None = None
         """Why there are no events, while there are none although the folder is there."""
@@ -47,17 +49,22 @@ class FolderWatch:
 
         The first call returns as soon as the watch has begun: what changed before it is seen by looking once more.
         """
-        deadline = trio.current_time() + (at_most if self.problem is None else min(at_most, BLIND_INTERVAL))
-        while trio.current_time() < deadline:
+        if self.problem is not None:
+            at_most = min(at_most, BLIND_INTERVAL)
+        deadline = trio.current_time() + at_most
+        while True:
             identity = self._identify()
-            if identity != self._identity or (self.problem is not None and identity is not None):
+            if identity != self._identity:
                 await self._begin(identity)
-                if self.problem is None:
-                    return
-            if self._events is None:
-                await trio.sleep(POLL_INTERVAL)
-            elif await self._next_changes():
                 return
+            if (left := deadline - trio.current_time()) <= 0:
+                break
+            if self._events is None:
+                await trio.sleep(min(left, POLL_INTERVAL))
+            elif await self._has_changed():
+                return
+        if self.problem is not None:
+            self._identity = _NOT_BEGUN  # next time it may be watched
 
     async def close(self) -> None:
         """End the watch."""
@@ -86,15 +93,15 @@ class FolderWatch:
                 yield_on_timeout=True,
                 ignore_permission_denied=True,
             )
-            await self._next_changes()
+            await self._has_changed()
 
-    async def _next_changes(self) -> bool:
-        """Whether something changed before POLL_INTERVAL was over."""
+    async def _has_changed(self) -> bool:
+        """Whether something changed before POLL_INTERVAL was over, the watch included."""
         assert self._events is not None
         try:
             return bool(await anext(self._events))
         except FileNotFoundError:  # gone before it could be watched
-            self._events = self._identity = None
+            self._events = None
         except (OSError, RuntimeError) as exc:  # watchfiles' own error is a RuntimeError
             self._events = None
             why = reason(exc) if isinstance(exc, OSError) else str(exc)
@@ -103,4 +110,4 @@ class FolderWatch:
                 f"cannot be watched: {why}",
                 f"raise fs.inotify.max_user_watches and max_user_instances; changes are seen {BLIND_INTERVAL:g} s late",
             )
-        return False
+        return True
