@@ -62,7 +62,7 @@ class Notices:
         for event in outcome.events:
             status = statuses.get(event.service)
             ips = [str(address) for address in status.ingress] if status else []
-            write = self._log.info if event.type is EventType.NORMAL else self._log.warn
+            write = self._log.info if event.type is EventType.NORMAL else self._log.warning
             pool = status.pool if status else None
             key = "msg" if event.type is EventType.NORMAL else "error"
             name = _EVENTS[event.reason]
@@ -85,7 +85,7 @@ class Notices:
 
     def _tell_warnings(self, reading: SourceReading) -> None:
         before, self._warnings = self._warnings, dict.fromkeys(reading.warnings)
-        self._tell_new(self._log.warn, "sourceFailed", self._warnings, before, None)
+        self._tell_new(self._log.warning, "sourceFailed", self._warnings, before, None)
         if before and not self._warnings:
             self._log.info("sourceRestored", msg="statuses are read and written again")
 
@@ -113,7 +113,7 @@ class Notices:
 
     def _tell_of_snapshot(self, snapshot: Snapshot) -> None:
         if self._is_configured and not snapshot.is_configured:
-            self._log.warn("noConfig", error=NOT_CONFIGURED)
+            self._log.warning("noConfig", error=NOT_CONFIGURED)
         self._is_configured = snapshot.is_configured
         before, self._addresses = self._addresses, {service.name: service.ingress for service in snapshot.services}
         for name, addresses in before.items():

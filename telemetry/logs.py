@@ -83,7 +83,7 @@ class Log:
         """A line of level info."""
         self.write(Level.INFO, event, **fields)
 
-    def warn(self, event: str, /, **fields: object) -> None:
+    def warning(self, event: str, /, **fields: object) -> None:
         """A line of level warn."""
         self.write(Level.WARN, event, **fields)
 
