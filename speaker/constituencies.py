@@ -43,14 +43,30 @@ class Queue(IntEnum):
 class Standing:
     """A group and what holds about it. It compares by identity."""
 
-    __slots__ = ("constituency", "decision", "gone", "group", "key", "made_at", "queue", "rank", "table_at", "told_at")
+    __slots__ = (
+        "coming",
+        "constituency",
+        "decision",
+        "gone",
+        "group",
+        "has_coming",
+        "key",
+        "made_at",
+        "queue",
+        "rank",
+        "table_at",
+        "told_at",
+    )
 
     def __init__(self, key: Address) -> None:
         self.key = key
         self.group: Group | None = None
-        """None: it goes once the demand is complete."""
+        """What is decided about; None: not yet or no longer."""
+        self.coming: Group | None = None
+        """Where has_coming: what it becomes with the whole demand; None: it goes."""
+        self.has_coming = False
         self.constituency: Constituency | None = None
-        """None: it is gone."""
+        """None while it has no group."""
         self.decision: Decision | None = None
         """What was decided last."""
         self.rank = b""
@@ -206,9 +222,9 @@ class Constituencies:
     def table(self, standing: Standing) -> Decision | None:
         """The decision that stands; where nothing waits to be decided about it, with everybody as they are now."""
         group, constituency, decision = standing.group, standing.constituency, standing.decision
-        if group is None or constituency is None or decision is None:
+        if group is None or constituency is None or decision is None or standing.table_at == self.view_version:
             return decision
-        if standing.table_at != self.view_version and not standing.queue and not constituency.is_outdated:
+        if not standing.queue and not constituency.is_outdated:
             standing.decision = decision = judge(group, constituency.field, self.contenders)
             standing.table_at = self.view_version
         return decision

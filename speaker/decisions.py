@@ -39,7 +39,7 @@ class Change:
     decision: Decision | None
     """None: the group is gone."""
     previous: Decision | None
-    """None: the group is new."""
+    """None: the group is new; or it went before it was decided about, and had an address of another one."""
     gone: tuple[Address, ...] = ()
     """Addresses of the group that no group has any more. One that went to another group is in that group's change."""
 
@@ -65,6 +65,8 @@ class Decisions:
         self._members: dict[str, MemberFacts] = {}
         self._register = Register()
         self._constituencies = Constituencies(election)
+        self._decided: dict[Address, Standing] = {}
+        """By address, the group that was decided about last with it."""
         self._queues: dict[Queue, deque[Standing]] = {Queue.FIRST: deque(), Queue.LATER: deque()}
         self._waiting = 0
         self._by_order: list[Standing] | None = None
@@ -78,11 +80,7 @@ class Decisions:
         With ``is_reset`` the parts from this one to the complete one are everything: what they do not name is gone.
         """
         nodes = self._register.nodes
-        for standing in self._register.take(change, is_reset=is_reset):
-            if standing.constituency is None:
-                self._by_order = None
-            if standing.group is not None:
-                self._constituencies.assign(standing, terms_of(standing.group))
+        self._register.take(change, is_reset=is_reset)
         if change.is_complete:
             for standing in self._register.complete():
                 self._queue(standing, Queue.LATER)
@@ -142,18 +140,28 @@ class Decisions:
         return None
 
     def _remake(self, standing: Standing) -> Change | None:
-        gone, group, constituency = self._register.gone_from(standing), standing.group, standing.constituency
+        before, previous = standing.group, standing.decision
+        gone, group = self._register.adopt(standing), standing.group
+        for address in gone:
+            self._decided.pop(address, None)
         if group is None:
             return self._dissolve(standing, gone) if self._register.is_complete else None
-        assert constituency is not None
-        if constituency.is_outdated:
-            self._renew(constituency)
-        previous, contenders = standing.decision, self._constituencies.contenders
-        constituency.decide(standing, group, contenders, self._constituencies.view_version)
+        if group is not before:
+            self._by_order = self._by_order if before is not None else None
+            self._constituencies.assign(standing, terms_of(group))
+            self._decided.update(dict.fromkeys(group.addresses, standing))
+        self._decide(standing, group)
         decision = standing.decision
         if decision is None or (previous is not None and not gone and _means_the_same(previous, decision)):
             return None
         return Change(decision=decision, previous=previous, gone=gone)
+
+    def _decide(self, standing: Standing, group: Group) -> None:
+        constituency, known = standing.constituency, self._constituencies
+        assert constituency is not None
+        if constituency.is_outdated:
+            self._renew(constituency)
+        constituency.decide(standing, group, known.contenders, known.view_version)
 
     def _dissolve(self, standing: Standing, gone: tuple[Address, ...]) -> Change | None:
         if standing.constituency is not None:
@@ -161,7 +169,7 @@ class Decisions:
         self._register.remove(standing)
         self._by_order = None
         previous, standing.decision = standing.decision, None
-        return None if previous is None else Change(decision=None, previous=previous, gone=gone)
+        return None if previous is None and not gone else Change(decision=None, previous=previous, gone=gone)
 
     # ---- queries
 
@@ -172,7 +180,7 @@ class Decisions:
 
     def decision(self, address: Address) -> Decision | None:
         """The decision in force about the group that has the address, its table as of now. None: not decided yet."""
-        standing = self._register.holder(address)
+        standing = self._decided.get(address)
         return None if standing is None else self._constituencies.table(standing)
 
     def decisions(self, after: Address | None = None) -> Iterator[Decision]:
@@ -186,7 +194,7 @@ class Decisions:
                 yield decision
 
     def group(self, key: Address) -> Group | None:
-        """The group with this key."""
+        """The group with this key, as it was decided about last."""
         standing = self._register.get(key)
         return None if standing is None else standing.group
 
