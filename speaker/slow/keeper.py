@@ -99,7 +99,9 @@ class Keeper:
             write = partial(self._write, wanted, tuple(self._known), saved_at)
             trouble = await trio.to_thread.run_sync(write, abandon_on_cancel=True)
         if trouble and trouble != self._trouble:
-            self._log.warning("stateNotKept", error=trouble, msg=f"make {self._folder} writable; a restart begins empty")
+            self._log.warning(
+                "stateNotKept", error=trouble, msg=f"make {self._folder} writable; a restart begins empty"
+            )
         if self._trouble and not trouble:
             self._log.info("stateKept", msg=f"{self._folder} can be written again")
         self._trouble = trouble
