@@ -48,6 +48,7 @@ MAX_HOLDERS: Final = 16
 UNUSED: Final = IPv4Address("192.0.2.1")
 """Asked for where the pool has no spare address: nobody may have this one (RFC 5737)."""
 
+_SOURCE: Final = slice(6, 12)
 _TARGET_IP: Final = slice(38, 42)
 
 
@@ -198,7 +199,8 @@ class FirstUse:
         self._interfaces = {interface.index: interface for interface in interfaces if interface.has_carrier}
         self._encoders = {index: Encoder(interface.mac) for index, interface in self._interfaces.items()}
         self._own_macs = frozenset(interface.mac for interface in self._interfaces.values())
-        self._out = [(index, frame) for index, frame in self._out if index in self._encoders]
+        macs = {index: interface.mac for index, interface in self._interfaces.items()}
+        self._out = [(index, frame) for index, frame in self._out if frame[_SOURCE] == macs.get(index)]
 
     def set_known_macs(self, macs: Iterable[bytes]) -> None:
         """Hardware addresses of members: they are no strangers, whatever they answer."""

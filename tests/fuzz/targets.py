@@ -22,6 +22,8 @@ from gossip.packets import MAX_PACKET_INFLATED, MAX_PACKET_MESSAGES, read_packet
 from gossip.packing import walk_untrusted
 from gossip.streams import StreamFault, StreamLimits, StreamReader, Want
 from gossip.turns import run_to_end
+from speaker.l2.frames import BadFrame, decode_arp_untrusted
+from tests.fuzz.announcing import FRAMES, Announcing
 from tests.fuzz.harness import Target
 from tests.fuzz.ring import Ring
 from tests.gossip.wire.helpers import decompress_untrusted
@@ -148,6 +150,12 @@ def _dissect(data: bytes) -> None:
         json.dumps(result, allow_nan=False)
 
 
+def _arp(data: bytes) -> None:
+    with suppress(BadFrame):
+        packet = decode_arp_untrusted(data)
+        assert (packet.ethernet_source, packet.sender_ip) == (data[6:12], data[28:32])
+
+
 TARGETS = (
     Target("message", MESSAGES, _message),
     Target("maps", MAPS, _maps),
@@ -167,5 +175,7 @@ TARGETS = (
     Target("ring, streams", STREAMS, Ring().hear_stream),
     Target("ring, replies", STREAMS, Ring().hear_reply),
     Target("dissect", [*PACKETS, *STREAMS], _dissect),
+    Target("ARP frame", FRAMES, _arp),
+    Target("speaker, ARP frames", FRAMES, Announcing().hear),
 )
 """All of them. Add to it what else takes bytes from strangers."""
