@@ -68,13 +68,13 @@ class Announcing:
         for core in (self._announcer, self._first_use):
             core.receive(ETH0.index, frame, self._now)
             core.handle_timer(self._now)
-            assert core.next_timer() < self._now + 400
         for _, sent in self._announcer.frames_to_send():
             assert IPv4Address(sent[28:32]) in ANNOUNCED
         for _, sent in self._first_use.frames_to_send():
             assert (sent[:6], sent[28:32]) == (BROADCAST, NO_IP)
-        while self._first_use.next_outcome() is not None:
-            pass
+        while (outcome := self._first_use.next_outcome()) is not None:
+            self._first_use.probe(outcome.address, None, self._now)
+        assert max(self._announcer.next_timer(), self._first_use.next_timer()) < self._now + 400
         assert self._announcer.statistics().requesters <= MAX_REQUESTERS
         assert len(self._announcer._claims._waiting) <= MAX_CLAIMS
         assert all(len(question.holders) <= MAX_HOLDERS for question in self._first_use._candidates.values())
