@@ -2,7 +2,8 @@
 
 Rules kept here:
 
-* The filter is in force before the first frame can arrive, and a socket hears none of what this machine sends.
+* The filter is in force before the first frame can arrive. A socket of one protocol, not of all of them, hears nothing
+  of what this machine sends.
 * A frame that cannot be sent is counted and dropped: an interface that is down or gone is everyday life.
 * One interface's flood leaves the others their turns.
 
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 ETH_P_ARP: Final = 0x0806
 SOL_PACKET: Final = 263
 PACKET_STATISTICS: Final = 6
-PACKET_IGNORE_OUTGOING: Final = 23
 SO_ATTACH_FILTER: Final = 26
 COUNTERS: Final = struct.Struct("=II")
 """What PACKET_STATISTICS gives: frames that passed the filter, and those of them that found the buffer full."""
@@ -137,7 +137,6 @@ class PacketSockets:
         sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0)
         try:
             _attach(sock, self._program)
-            sock.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
             name = socket.if_indextoname(index)
             sock.bind((name, self._protocol))

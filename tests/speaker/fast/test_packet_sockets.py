@@ -189,6 +189,17 @@ async def test_another_interface_under_the_same_index_is_served() -> None:
 
 
 @in_namespace
+async def test_an_interface_that_is_renamed_while_it_is_opened_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    ip(*PAIRS)
+    wanted = index("eth0")
+    async with ears() as heard:
+        with monkeypatch.context() as patch:
+            patch.setattr(socket, "if_indextoname", lambda index: "eth1")  # its name before the two were swapped
+            assert heard.sockets.set_interfaces([wanted]) == {wanted: "the interface was renamed just now"}
+        assert heard.sockets.set_interfaces([wanted]) == {}
+
+
+@in_namespace
 async def test_a_flood_on_one_interface_leaves_the_other_its_turn() -> None:
     ip(*PAIRS)
     async with ears() as heard:
