@@ -26,7 +26,7 @@ DUAL: Families = (IPFamily.IPV4, IPFamily.IPV6)
 FOUR = pool("four", "192.0.2.0/30")
 SIX = pool("six", "2001:db8::/126")
 BOTH = pool("both", "198.51.100.0/30", "2001:db8:1::/127")
-BUGGY = pool("buggy", "203.0.113.254-203.0.114.1", avoid_buggy_ips=True)
+BUGGY = pool("buggy", "203.0.113.254-203.0.114.1", "2001:db8:2::/127", avoid_buggy_ips=True)
 POOLS = [FOUR, SIX, BOTH, BUGGY]
 
 
@@ -156,6 +156,7 @@ def test_may_not_hold(before: list[Claim], then: Claim, why: str) -> None:
         "192.0.2.1 192.0.2.2",
         "198.51.100.1 192.0.2.1",
         "192.0.2.1 10.0.0.1",
+        "203.0.113.255 2001:db8:2::1",
     ],
 )
 def test_not_allowed_in_config(wanted: str) -> None:
@@ -223,7 +224,9 @@ def test_what_became_free_is_counted() -> None:
     allocator.release(name("a"))
     allocator.release(name("a"))
     counts.append(allocator.released)
-    assert counts == [0, 0, 1, 2, 3]
+    allocator.replace_pools([])
+    counts.append(allocator.released)
+    assert counts == [0, 0, 1, 2, 3, 4]
 
 
 # ---- from a pool, from any
@@ -316,6 +319,15 @@ def test_a_port_that_becomes_free_is_found_again() -> None:
     allocator.allocate(claim("y", 81, key="k"), [V4])
     allocator.release(name("x"))
     assert allocator.allocate(claim("z", 81, key="k"), [V4]).addresses == addresses("192.0.2.0")
+
+
+def test_an_address_that_comes_to_be_shared_is_found_below_where_the_search_ended() -> None:
+    allocator = assigned(Allocator([FOUR]), claim("a"), to="192.0.2.0")
+    allocator.allocate(claim("b", key="k"), [V4])
+    assert allocator.allocate(claim("c", 81, key="k"), [V4]).addresses == addresses("192.0.2.1")
+    allocator.release(name("a"))
+    assert allocator.allocate(claim("d", key="k"), [V4]).addresses == addresses("192.0.2.0")
+    assert allocator.allocate(claim("e", 81, key="k"), [V4]).addresses == addresses("192.0.2.0")
 
 
 def test_so_many_sets_of_ports_that_the_search_forgets() -> None:

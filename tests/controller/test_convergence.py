@@ -197,7 +197,7 @@ class Convergence(RuleBasedStateMachine):
 
 
 TestConvergence = Convergence.TestCase
-TestConvergence.settings = settings(max_examples=150, stateful_step_count=25)
+TestConvergence.settings = settings(stateful_step_count=25)
 
 
 def test_the_model_knows_what_may_be_shared() -> None:

@@ -64,6 +64,7 @@ OLD_PREFIX = ("metallb.universe.tf/address-pool",)
         ),
         (service("s", kind=ServiceType.CLUSTER_IP), "", None),
         (service("s", kind=ServiceType.NODE_PORT, ingress="192.0.2.4", noted="auto"), "", None),
+        (service("s", kind=ServiceType.NODE_PORT, load_balancer_class="other", ingress="10.0.0.1"), "10.0.0.1", None),
         (service("s", load_balancer_class="other"), "", None),
         (service("s", load_balancer_class="other", ingress="192.0.2.4"), "192.0.2.4", None),
     ],
@@ -92,6 +93,7 @@ OLD_PREFIX = ("metallb.universe.tf/address-pool",)
         "prefers dual stack, IPv6 first",
         "not a load balancer",
         "was a load balancer",
+        "was another's load balancer",
         "another's class",
         "another's class, has one",
     ],
@@ -356,6 +358,13 @@ def test_who_may_not_share_any_more_gets_another(change: dict[str, object], caus
     assert source.everybody() == {"a": "192.0.2.0", "b": "192.0.2.1"}
     assert source.told() == ["b: Normal ClearAssignment", "b: Normal IPAllocated"]
     assert cause in source.messages()[0]
+
+
+def test_where_one_is_refused_another_may_share() -> None:
+    source = settled([pool("p", "192.0.2.1/32")], service("a", key="k"))
+    source.put(service("b"), service("c", key="k"), service("d", port="81", key="k"), service("e", port="82"))
+    source.turn()
+    assert source.everybody() == {"a": "192.0.2.1", "b": "", "c": "", "d": "192.0.2.1", "e": ""}
 
 
 def test_sharers_that_change_their_key_together_stay_together() -> None:

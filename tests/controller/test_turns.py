@@ -170,6 +170,30 @@ def test_an_address_is_taken_from_one_before_another_has_it(requests: dict[str, 
         assert all(len(names) == 1 for names in holders.values())
 
 
+def test_an_address_that_may_have_been_written_is_taken_away_first() -> None:
+    """Of s a status is on its way that gives it what t gets now."""
+    source = settled([FOUR], service("t"))
+    source.put(service("s"))
+    on_its_way = source.look()
+    for text, wanted in {"s": "192.0.2.3", "t": "192.0.2.1"}.items():
+        source.put(replace(source.services[name(text)], requested_addresses=addresses(wanted)))
+    outcome = source.look()
+    source.write(on_its_way)
+    for holders in interrupted(source, outcome):
+        assert all(len(names) == 1 for names in holders.values())
+
+
+def test_an_address_that_somebody_else_wrote_is_taken_away_first() -> None:
+    source = settled([FOUR], service("s", asks="192.0.2.1"), service("t"))
+    s, t = source.services[name("s")], source.services[name("t")]
+    source.services[s.name] = replace(s, ingress=addresses("192.0.2.2"))
+    source.services[t.name] = replace(t, requested_addresses=addresses("192.0.2.2"))
+    outcome = source.look()
+    for holders in interrupted(source, outcome):
+        assert all(len(names) == 1 for names in holders.values())
+    assert source.everybody() == {"s": "192.0.2.1", "t": "192.0.2.2"}
+
+
 # ---- statuses on their way
 
 
