@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable
 import click
 import trio
 
-from tests.bench import bench_core, bench_loopback, bench_wire
+from tests.bench import bench_controller, bench_core, bench_l2, bench_link, bench_loopback, bench_wire
 from tests.bench.measuring import RUNS, Row
 from tests.interop.peers import open_peers
 from tests.interop.programs import GoPeer
@@ -19,6 +19,9 @@ MEASUREMENTS: dict[str, Callable[[GoPeer | None], AsyncIterator[Row]]] = {
     "wire": bench_wire.measure,
     "core": bench_core.measure,
     "loopback": bench_loopback.measure,
+    "controller": bench_controller.measure,
+    "l2": bench_l2.measure,
+    "link": bench_link.measure,
 }
 GO_VERSION = "0.7.0"
 HEAD = ["what", "ours, median", "worst", f"memberlist {GO_VERSION}, median", "worst", "ratio"]
