@@ -84,7 +84,7 @@ def marker_of(interfaces: Iterable[Interface], tier: Tier = Tier.READY, watch: i
         MarkedInterface(
             name_hash=sha256(interface.name.encode(errors="surrogateescape")).digest()[:NAME_HASH_BYTES],
             has_ipv4=interface.has_broadcast and interface.has_arp,
-            has_ipv6=any(address.version == 6 and address.is_link_local for address in interface.addresses),
+            has_ipv6=False,  # nothing here answers neighbour solicitations
             has_carrier=interface.has_carrier,
         )
         for interface in served

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 CHECK_INTERVAL: Final = 0.5
 """Seconds between two looks."""
+TROUBLE_LASTS: Final = 60.0
+"""Seconds for which a trouble is shown that has no end of its own."""
 
 
 class Health:
@@ -31,6 +33,7 @@ class Health:
         self._source = SourceState(health=SourceHealth.LOADING)
         self.troubles: dict[str, str] = {}
         """Something that can go wrong -> what is wrong with it now."""
+        self._passing: dict[str, float] = {}
 
     def source_changed(self, state: SourceState) -> None:
         """The source of what is wanted fares like this."""
@@ -39,6 +42,18 @@ class Health:
             self._core.source_changed(math.inf)
         elif state.as_of is not None:
             self._core.source_changed(trio.current_time() - (time.time() - state.as_of))
+
+    def note_trouble(self, subject: str, text: str) -> None:
+        """Something went wrong that nobody will tell the end of: it counts for TROUBLE_LASTS."""
+        if self.troubles.get(subject) != text:
+            self._journal.say(Level.ERROR, "trouble", error=text)
+        self.troubles[subject] = text
+        self._passing[subject] = trio.current_time() + TROUBLE_LASTS
+
+    def _forget_old_troubles(self, now: float) -> None:
+        for subject in [subject for subject, until in self._passing.items() if until <= now]:
+            del self._passing[subject]
+            self.troubles.pop(subject, None)
 
     def findings(self) -> Iterator[Finding]:
         """What is wrong."""
@@ -55,6 +70,7 @@ class Health:
         alive_after = notify.watchdog_interval()
         interval = min(CHECK_INTERVAL, alive_after or CHECK_INTERVAL)
         while True:
+            self._forget_old_troubles(trio.current_time())
             obstacles = self._core.obstacles(trio.current_time())
             if obstacles != told:
                 told = obstacles

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 NOTICE_LEVELS = {"failed": Level.WARN, "conflict": Level.WARN, "warning": Level.WARN, "lost": Level.WARN}
 """Notices of the ring that matter more than others."""
 
+METADATA = ("meta", "previous")
+"""What a notice shows that only the speakers can read."""
+
 
 class Journal:
     """Tells the slow process. Nothing here waits."""
@@ -50,7 +53,8 @@ class Journal:
         fields: dict[str, Value] = {"member": notice.member}
         if notice.address is not None:
             fields["address"] = "{}:{}".format(*notice.address)
-        fields.update((key, str(value)) for key, value in (notice.evidence or {}).items())
+        evidence = notice.evidence or {}
+        fields.update((key, str(value)) for key, value in evidence.items() if key not in METADATA)
         level = NOTICE_LEVELS.get(notice.event, Level.INFO)
         event = "member" + notice.event.title().replace("_", "")
         self._child.send(LogRecord(at=notice.at, level=level, event=event, fields=fields))

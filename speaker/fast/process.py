@@ -179,8 +179,9 @@ class FastProcess:
         ):
             agent = Agent(ring, agent_settings, settings.api)
             self._ring = ring
-            self._ring_side = RingSide(ring, self._pump)
+            self._ring_side = RingSide(ring, self._pump, self._health, is_new=bool(settings.joins))
             members.start_soon(self._ring_side.hear, for_core)
+            members.start_soon(self._ring_side.refuse_double)
             members.start_soon(self._note_ring, agent)
             members.start_soon(agent.run, for_agent)
             members.start_soon(serve, agent, control, RING_DESK | speaker_desk(self._core, self._health.findings))

@@ -13,6 +13,7 @@ from gossip import (
     MemberJoined,
     MemberLeft,
     MemberUpdated,
+    NameConflict,
     PingCompleted,
     RemoteError,
     UserMessageReceived,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from gossip import Event
     from gossip.driver import Ring, Subscription
     from speaker.commands import Exchange
+    from speaker.fast.health import Health
     from speaker.fast.pump import Pump
 
 EXCHANGE_WITHIN: Final = 4.0
@@ -36,9 +38,13 @@ CHANGES: Final = (MemberJoined, MemberUpdated, MemberFailed, MemberLeft)
 class RingSide:
     """Between the ring and the core."""
 
-    def __init__(self, ring: Ring, pump: Pump) -> None:
+    def __init__(self, ring: Ring, pump: Pump, health: Health, *, is_new: bool) -> None:
+        """``is_new``: there are seeds, and none was heard yet."""
         self._ring = ring
         self._pump = pump
+        self._health = health
+        self._is_new = is_new
+        self._doubled = trio.Event()
         self._failed: set[str] = set()
         self._facts: dict[str, tuple[bytes, bool, MemberFacts]] = {}
         self.is_leaving = False
@@ -55,11 +61,14 @@ class RingSide:
         pump, core = self._pump, self._pump.core
         match event:
             case JoinCompleted(_, joined, _) if joined:
+                self._is_new = False
                 pump.tell(core.ring_heard)
             case PingCompleted():
                 pump.tell(core.ring_heard)
             case UserMessageReceived(payload, _, _):
                 pump.tell(lambda now: core.receive_message(payload, now))
+            case NameConflict(member, (host, port)) if member.name == core.config.node:
+                self._meet_double(f"{host}:{port}")
             case MemberFailed(member, _):
                 self._failed.add(member.name)
             case MemberJoined(member) if member.name != core.config.node:
@@ -69,6 +78,21 @@ class RingSide:
         if isinstance(event, MemberJoined) and event.member.name in self._failed:
             self._failed.discard(event.member.name)
             pump.tell(core.member_returned)
+
+    def _meet_double(self, address: str) -> None:
+        name = self._pump.core.config.node
+        self._health.note_trouble("name", f"the node at {address} is called {name} too; give it another --node")
+        if self._is_new:
+            self._doubled.set()
+
+    async def refuse_double(self) -> None:
+        """Raise :class:`LocalError` as soon as this newcomer's name turns out to be taken: two nodes of one name would
+        both announce what that name owns."""
+        await self._doubled.wait()
+        raise LocalError(
+            f"a member of the ring is called {self._pump.core.config.node} already: {self._health.troubles['name']}; "
+            "a node that moved to another address is let in once the ring holds its old one dead"
+        )
 
     def _tell_members(self) -> None:
         facts = []
