@@ -132,8 +132,8 @@ class Allocator:
         if pool is not None:
             self._spaces_of(pool)
         places = [place for address in addresses if (place := self._atlas.place_of(address))]
-        pools = {space.pool: None for space, position in places if space.is_usable(position)}
-        families = {space.family: None for space, position in places if space.is_usable(position)}
+        pools = {space.pool for space, _ in places}
+        families = {space.family for space, position in places if space.is_usable(position)}
         if len(pools) != 1 or len(families) != len(addresses):
             raise Refused(f"{show(addresses)} is not allowed in config")
         if pool is not None and pool not in pools:

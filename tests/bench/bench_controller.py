@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import time
-from bisect import bisect_left
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from functools import partial
 from ipaddress import IPv4Address, IPv4Network
-from operator import attrgetter
 
 from cluster.model import Configuration, ObjectName, Pool, Service, ServicePort, ServiceType, Snapshot, Transport
 from controller.reconciler import Outcome, Reconciler
@@ -46,7 +44,9 @@ def seconds(operation: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def make_services(sharing_key: str | None = None, first_port: int | None = None) -> tuple[Service, ...]:
+def make_services(
+    count: int = SERVICES, sharing_key: str | None = None, first_port: int | None = None
+) -> tuple[Service, ...]:
     """Services that have no address, each on port 80 or on a port of its own."""
     return tuple(
         Service(
@@ -56,7 +56,7 @@ def make_services(sharing_key: str | None = None, first_port: int | None = None)
             cluster_ips=(IPv4Address("10.96.0.1"),),
             sharing_key=sharing_key,
         )
-        for number in range(SERVICES)
+        for number in range(count)
     )
 
 
@@ -68,22 +68,21 @@ def fresh(services: tuple[Service, ...], pool: Pool = POOL) -> Outcome:
 class Cluster:
     """Services of which every one has an address, or as many as there are, and a controller that knows it."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, count: int = SERVICES) -> None:
         self.config = Configuration(pools=(pool,))
-        self.services = list(make_services())
+        self.services = {service.name: service for service in make_services(count)}
         self.reconciler = Reconciler()
+        self.middle = ObjectName("default", f"s{count // 2:05}")
         self.names = 0
         self.look()
         self.outcome = self.look()
 
     def look(self) -> Outcome:
         """A turn, and its statuses written."""
-        outcome = self.reconciler.reconcile(Snapshot(config=self.config, services=tuple(self.services)))
+        outcome = self.reconciler.reconcile(Snapshot(config=self.config, services=tuple(self.services.values())))
         for status in outcome.statuses:
-            number = bisect_left(self.services, status.service, key=attrgetter("name"))
-            self.services[number] = replace(
-                self.services[number], ingress=status.ingress, allocated_from_pool=status.pool
-            )
+            service = self.services[status.service]
+            self.services[status.service] = replace(service, ingress=status.ingress, allocated_from_pool=status.pool)
         return outcome
 
     def restart(self) -> Outcome:
@@ -100,20 +99,20 @@ class Cluster:
 
     def change_one(self) -> Outcome:
         """Another port of a service in the middle."""
-        middle = self.services[SERVICES // 2]
+        middle = self.services[self.middle]
         port = ServicePort(transport=Transport.TCP, port=middle.ports[0].port % 60_000 + 1)
-        self.services[SERVICES // 2] = replace(middle, ports=(port,))
+        self.services[self.middle] = replace(middle, ports=(port,))
         return self.look()
 
     def swap(self) -> Outcome:
         """The first service goes, and one comes behind the last."""
-        gone = self.services.pop(0)
+        gone = self.services.pop(next(iter(self.services)))
         self.names += 1
-        new = replace(gone, name=ObjectName("default", f"t{self.names:09}"), ingress=(), allocated_from_pool=None)
-        self.services.append(new)
+        name = ObjectName("default", f"t{self.names:09}")
+        self.services[name] = replace(gone, name=name, ingress=(), allocated_from_pool=None)
         return self.look()
 
     def read_anew(self) -> Outcome:
         """A service is another, and every object is a new one, as when one large file holds them all."""
-        self.services = [replace(service) for service in self.services]
+        self.services = {name: replace(service) for name, service in self.services.items()}
         return self.change_one()

@@ -171,11 +171,11 @@ def test_an_address_is_taken_from_one_before_another_has_it(requests: dict[str, 
 
 
 def test_an_address_that_may_have_been_written_is_taken_away_first() -> None:
-    """Of s a status is on its way that gives it what t gets now."""
-    source = settled([FOUR], service("t"))
-    source.put(service("s"))
+    """Of t a status is on its way that gives it what s gets now."""
+    source = settled([FOUR], service("s"))
+    source.put(service("t"))
     on_its_way = source.look()
-    for text, wanted in {"s": "192.0.2.3", "t": "192.0.2.1"}.items():
+    for text, wanted in {"t": "192.0.2.3", "s": "192.0.2.1"}.items():
         source.put(replace(source.services[name(text)], requested_addresses=addresses(wanted)))
     outcome = source.look()
     source.write(on_its_way)
@@ -184,14 +184,14 @@ def test_an_address_that_may_have_been_written_is_taken_away_first() -> None:
 
 
 def test_an_address_that_somebody_else_wrote_is_taken_away_first() -> None:
-    source = settled([FOUR], service("s", asks="192.0.2.1"), service("t"))
+    source = settled([FOUR], service("s"), service("t", asks="192.0.2.1"))
     s, t = source.services[name("s")], source.services[name("t")]
-    source.services[s.name] = replace(s, ingress=addresses("192.0.2.2"))
-    source.services[t.name] = replace(t, requested_addresses=addresses("192.0.2.2"))
+    source.services[s.name] = replace(s, requested_addresses=addresses("192.0.2.2"))
+    source.services[t.name] = replace(t, ingress=addresses("192.0.2.2"))
     outcome = source.look()
     for holders in interrupted(source, outcome):
         assert all(len(names) == 1 for names in holders.values())
-    assert source.everybody() == {"s": "192.0.2.1", "t": "192.0.2.2"}
+    assert source.everybody() == {"s": "192.0.2.2", "t": "192.0.2.1"}
 
 
 # ---- statuses on their way
