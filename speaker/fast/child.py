@@ -218,7 +218,7 @@ class Child:
             before = signal.pthread_sigmask(signal.SIG_BLOCK, NOT_FOR_IT)
             try:
                 descriptor = theirs.fileno()
-                process = subprocess.Popen(  # noqa: S603 - the command is ours
+                process = subprocess.Popen(  # noqa: S603  # the command is ours
                     (*self._command, str(descriptor)),
                     stdin=subprocess.DEVNULL,
                     pass_fds=(descriptor,),

@@ -119,7 +119,7 @@ def test_everything_that_the_front_door_names_is_there(name: str) -> None:
 
 def test_the_front_door_says_what_it_does_not_have() -> None:
     with pytest.raises(AttributeError, match=r"module 'gossip\.control' has no attribute 'butler'"):
-        getattr(gossip.control, "butler")  # noqa: B009 - mypy knows that it is not there
+        getattr(gossip.control, "butler")  # noqa: B009  # mypy knows that it is not there
 
 
 def test_who_only_asks_does_not_load_what_runs_a_ring() -> None:

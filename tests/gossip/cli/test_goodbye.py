@@ -180,7 +180,7 @@ class Names(trio.abc.HostnameResolver):
         host: bytes | None,
         port: bytes | str | int | None,
         family: int = 0,
-        type: int = 0,  # noqa: A002 - as the class above calls it
+        type: int = 0,  # noqa: A002  # as the class above calls it
         proto: int = 0,
         flags: int = 0,
     ) -> Any:
