@@ -39,6 +39,7 @@ COMMANDS: dict[str, CommandEntry] = {
     "speaker": CommandEntry("speaker.cli:speaker", "Announce this node's share of the addresses."),
     "status": CommandEntry("speaker.cli:status", "How a speaker does: members, addresses, what is wrong."),
     "why": CommandEntry("speaker.cli:why", "Who owns an address, and why not another node."),
+    "lab": CommandEntry("sim.lab.cli:lab", "Clusters on this machine, with real processes and faults on request."),
     "ring": CommandEntry("gossip.cli:ring", "Run a member of the ring, ask it, tell it; take packets apart."),
 }
 

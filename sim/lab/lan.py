@@ -12,15 +12,15 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from ipaddress import IPv4Interface, IPv4Network
+from ipaddress import IPv4Interface
 from typing import Final
 
 import trio
 
-from sim.lab.namespaces import Keeper, LabError, Namespace, open_keeper, run
+from sim.lab.addresses import INTERFACE
+from sim.lab.errors import LabError
+from sim.lab.namespaces import Keeper, Namespace, open_keeper, run
 
-NETWORK: Final = IPv4Network("10.225.28.0/24")
-INTERFACE: Final = "eth0"
 MAX_HOSTS: Final = 100
 
 
@@ -47,16 +47,16 @@ class Lan:
     def __init__(self, keeper: Keeper, root: Namespace, hosts: Mapping[str, Host]) -> None:
         self.keeper = keeper
         self.hosts = dict(hosts)
-        self._root = root
+        self.root = root
         self._blocked: dict[tuple[str, str], None] = {}
 
     async def cut(self, name: str) -> None:
         """Pull a host's cable: both ends lose their carrier."""
-        await run(self._root.prefix, "ip", "link", "set", self.hosts[name].port, "down")
+        await run(self.root.prefix, "ip", "link", "set", self.hosts[name].port, "down")
 
     async def mend(self, name: str) -> None:
         """Put the cable back."""
-        await run(self._root.prefix, "ip", "link", "set", self.hosts[name].port, "up")
+        await run(self.root.prefix, "ip", "link", "set", self.hosts[name].port, "up")
 
     async def lose(self, name: str, per_mille: int) -> None:
         """Lose that many of a thousand frames that arrive at a host, whatever they carry, each by itself."""
@@ -89,13 +89,7 @@ class Lan:
             "add table bridge lab; delete table bridge lab; table bridge lab {"
             f" chain forward {{ type filter hook forward priority 0; {' '.join(rules)} }}; }}"
         )
-        await run(self._root.prefix, "nft", table)
-
-
-def number_hosts(names: Iterable[str], network: IPv4Network = NETWORK, first: int = 1) -> dict[str, IPv4Interface]:
-    """Give each name the next address of a network, the first that many above its beginning."""
-    prefix = network.prefixlen
-    return {name: IPv4Interface((network[first + place], prefix)) for place, name in enumerate(names)}
+        await run(self.root.prefix, "nft", table)
 
 
 @asynccontextmanager

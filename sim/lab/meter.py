@@ -14,6 +14,7 @@ Run as `python -m sim.lab.meter KIND --every SECONDS TARGET…` on a host; kinds
 from __future__ import annotations
 
 import argparse
+import os
 import socket
 import struct
 import sys
@@ -25,7 +26,7 @@ from typing import Final
 
 import trio
 
-from sim.lab.lan import INTERFACE
+from sim.lab.addresses import INTERFACE
 from sim.lab.record import ANSWER_TIMEOUT, Ask, write_line
 
 MAX_DATAGRAM: Final = 2 * 1024
@@ -58,9 +59,12 @@ class Target:
 
 
 def tell(ask: Ask) -> None:
-    """Print what came of a question."""
-    sys.stdout.write(write_line(ask) + "\n")
-    sys.stdout.flush()
+    """Print what came of a question; when nobody reads that any more, end."""
+    try:
+        sys.stdout.write(write_line(ask) + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os._exit(0)  # at once: an orderly end would try to write the rest
 
 
 async def beats(every: float) -> AsyncIterator[float]:

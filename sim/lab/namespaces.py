@@ -12,6 +12,7 @@ Rules kept here:
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 import subprocess
@@ -23,6 +24,8 @@ from pathlib import Path
 from typing import IO, Final
 
 import trio
+
+from sim.lab.errors import LabError, LabUnavailable
 
 TOOLS: Final = {
     "ip": "iproute2",
@@ -45,14 +48,6 @@ TELL_PID: Final = 'read -r pid rest </proc/self/stat; echo "$pid"'
 """Shell: print one's process id as those see it who mounted /proc, that is, as we do."""
 
 
-class LabError(Exception):
-    """The lab could not do what it was told; the text says what and why."""
-
-
-class LabUnavailable(LabError):
-    """This machine or this user cannot have a lab at all; the text says why, and the cure."""
-
-
 @dataclass(frozen=True, slots=True)
 class Namespace:
     """A network namespace, reached through a process that is in it."""
@@ -62,15 +57,9 @@ class Namespace:
 
     @property
     def prefix(self) -> tuple[str, ...]:
-        """What to put before a command so that it runs in here."""
+        """What to put before a command so that it runs in here. It does not end with the lab by itself."""
         user = ("--user", "--preserve-credentials") if self.in_user_namespace else ()
         return ("nsenter", "--target", str(self.pid), *user, "--net")
-
-    @property
-    def kept_prefix(self) -> tuple[str, ...]:
-        """The same for a command that must end with the lab. It must not be stopped (SIGSTOP): `nsenter` waits for it
-        outside and would stop with it."""
-        return (*self.prefix, "--pid")
 
 
 class Keeper:
@@ -180,10 +169,17 @@ async def open_keeper() -> AsyncIterator[Keeper]:
                 await process.wait()
 
 
-async def run(prefix: Iterable[str], *command: str, given: str = "") -> str:
+async def run(
+    prefix: Iterable[str], *command: str, given: str = "", environment: Mapping[str, str] | None = None
+) -> str:
     """Run a short command somewhere and give what it printed. Raises LabError with what it said when it fails."""
     done = await trio.run_process(
-        [*prefix, *command], stdin=given.encode(), capture_stdout=True, capture_stderr=True, check=False
+        [*prefix, *command],
+        stdin=given.encode(),
+        capture_stdout=True,
+        capture_stderr=True,
+        check=False,
+        env={**os.environ, **(environment or {})},
     )
     if done.returncode:
         raise LabError(f"{' '.join(command)}: {done.stderr.decode(errors='replace').strip() or done.returncode}")

@@ -2,8 +2,9 @@
 
 Rules kept here:
 
-* Only a question that was asked and not answered in time counts as silence: a meter that was late itself makes none.
-  So a silence is known to within one interval between questions.
+* Only a question that was asked and not answered promptly counts as silence: a meter that was late itself makes none.
+  So a silence is known to within one interval between questions. What a kernel kept back until it knew where to send
+  it is answered late; to its user that is silence too.
 * Times are seconds of one clock (monotonic) that every process of the machine shares.
 * Whose answer it was is what the answer says, or the hardware address that sent it.
 """
@@ -14,11 +15,15 @@ import json
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import Any, Final
 
 ANSWER_TIMEOUT: Final = 1.0
-"""Seconds after which an answer is none."""
+"""Seconds after which an answer is none, and the question lost."""
+PROMPT: Final = 0.1
+"""Seconds within which an answer is no silence."""
+OWNERLESS_FROM: Final = 3
+"""Questions in a row without an answer that say that nobody has an address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,16 +38,23 @@ class Ask:
     by: tuple[str, ...] = ()
     """Who answered, each once, the first first."""
 
+    @property
+    def is_prompt(self) -> bool:
+        """Whether it was answered soon enough."""
+        return self.answered_at is not None and self.answered_at - self.asked_at <= PROMPT
+
 
 @dataclass(frozen=True, slots=True)
 class Silence:
-    """A time without answers: from the first question that got none to the next that got one."""
+    """A time without prompt answers: from the first question that got none to the next that got one."""
 
     begins_at: float
     ends_at: float | None
     """None: it had not ended with the record."""
+    asks: int
+    """Questions asked in it."""
     lost: int
-    """Questions without an answer."""
+    """Those that were never answered."""
 
     def lasts(self, until: float) -> float:
         """Seconds, up to now if it goes on."""
@@ -91,18 +103,18 @@ def write_line(ask: Ask) -> str:
 def silences(asks: Iterable[Ask]) -> list[Silence]:
     """The silences of one address, in order. `asks` are in the order in which they were asked."""
     found: list[Silence] = []
-    first: Ask | None = None
-    lost = 0
+    quiet: list[Ask] = []
     for ask in asks:
-        if ask.answered_at is None:
-            first = first or ask
-            lost += 1
-        elif first is not None:
-            found.append(Silence(first.asked_at, ask.asked_at, lost))
-            first, lost = None, 0
-    if first is not None:
-        found.append(Silence(first.asked_at, None, lost))
-    return found
+        if not ask.is_prompt:
+            quiet.append(ask)
+        elif quiet:
+            found.append(_silence(quiet, ask.asked_at))
+            quiet = []
+    return [*found, _silence(quiet, None)] if quiet else found
+
+
+def _silence(quiet: Sequence[Ask], ends_at: float | None) -> Silence:
+    return Silence(quiet[0].asked_at, ends_at, len(quiet), sum(ask.answered_at is None for ask in quiet))
 
 
 def tenures(asks: Iterable[Ask]) -> list[Tenure]:
@@ -125,9 +137,15 @@ def moves(held: Sequence[Tenure]) -> int:
     return sum(before != after for before, after in pairwise(single))
 
 
-def owners(asks: Iterable[Ask], begins_at: float, ends_at: float) -> tuple[int, int]:
-    """The fewest and the most nodes that answered one question asked in this time; (0, 0) when none was asked."""
-    counts = [len(ask.by) for ask in asks if begins_at <= ask.asked_at <= ends_at]
+def owners(asks: Iterable[Ask]) -> tuple[int, int]:
+    """The fewest and the most nodes that answered one question; (0, 0) when none was asked.
+
+    That nobody answered counts from the third question in a row: one or two are lost frames.
+    """
+    counts = []
+    for number, run in groupby(len(ask.by) for ask in asks):
+        if number or len(list(run)) >= OWNERLESS_FROM:
+            counts.append(number)
     return (min(counts), max(counts)) if counts else (0, 0)
 
 

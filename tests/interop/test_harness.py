@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sim.lab.lan import number_hosts, open_lan
+from sim.lab.addresses import number_hosts
+from sim.lab.lan import open_lan
 from tests.interop.peers import GO_VERSIONS, open_peers
 from tests.interop.programs import PORT, Mailbox, PeerError
 

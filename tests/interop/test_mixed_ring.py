@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
-from sim.lab.lan import Lan, number_hosts, open_lan
+from sim.lab.addresses import number_hosts
+from sim.lab.lan import Lan, open_lan
 from tests.interop.peers import GO_VERSIONS
 from tests.interop.programs import PORT
 

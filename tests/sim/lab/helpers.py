@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import subprocess
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -11,6 +13,7 @@ import trio
 
 from sim.lab.lan import Host
 from sim.lab.namespaces import run
+from tests.tree import ROOT
 
 T = TypeVar("T")
 LOOK_EVERY = 0.01
@@ -37,6 +40,30 @@ async def eventually(look: Callable[[], T], within: float = 20.0) -> T:
             if found := look():
                 return found
             await trio.sleep(LOOK_EVERY)
+
+
+@asynccontextmanager
+async def running(*command: str) -> AsyncIterator[trio.Process]:
+    """A process with a pipe for what it prints, killed at the end if it still runs."""
+    process = await trio.lowlevel.open_process(command, cwd=ROOT, stdout=subprocess.PIPE)
+    try:
+        yield process
+    finally:
+        with trio.CancelScope(shield=True):
+            process.kill()
+            await process.wait()
+            assert process.stdout is not None
+            await process.stdout.aclose()
+
+
+async def first_line(process: trio.Process) -> str:
+    """The first line that a process prints."""
+    assert process.stdout is not None
+    text = b""
+    with trio.fail_after(60):
+        while b"\n" not in text and (chunk := await process.stdout.receive_some()):
+            text += chunk
+    return text.decode().partition("\n")[0]
 
 
 def network_of(pid: int) -> str:

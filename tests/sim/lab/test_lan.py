@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator
@@ -14,10 +13,11 @@ from pathlib import Path
 import pytest
 import trio
 
-from sim.lab.lan import MAX_HOSTS, Lan, number_hosts, open_lan
-from sim.lab.namespaces import LabError, LabUnavailable, is_privileged, open_keeper, run
-from tests.sim.lab.helpers import eventually, network_of, networks, processes_with, reaches
-from tests.tree import ROOT
+from sim.lab.addresses import number_hosts
+from sim.lab.errors import LabError, LabUnavailable
+from sim.lab.lan import MAX_HOSTS, Lan, open_lan
+from sim.lab.namespaces import is_privileged, open_keeper, run
+from tests.sim.lab.helpers import eventually, first_line, network_of, networks, processes_with, reaches, running
 
 pytestmark = pytest.mark.needs("netns")
 NOBODY = "65534"
@@ -112,47 +112,45 @@ def test_privileged_is_who_may_make_namespaces_and_configure_them() -> None:
 
 PROGRAM = """
 import sys, trio
-from sim.lab.lan import number_hosts, open_lan
+from sim.lab.addresses import number_hosts
+from sim.lab.lan import open_lan
 from sim.lab.processes import start
 from pathlib import Path
 
-async def main():
+async def main(folder, word):
     async with open_lan(number_hosts(["a", "b"])) as lan:
-        nested = ["sh", "-c", "sleep 98765.4321 & exec sleep 98765.4321"]
-        program = await start(lan, "a", "sleeper", nested, Path(sys.argv[1]))
+        program = await start(lan, "a", "sleeper", ["sh", "-c", f"sleep {word} & exec sleep {word}"], Path(folder))
         program.pause()
         await lan.lose("b", 10)
-        print("ready", lan.hosts["a"].namespace.in_user_namespace, flush=True)
+        print("in a user namespace:", lan.hosts["a"].namespace.in_user_namespace, flush=True)
         await trio.sleep_forever()
 
-trio.run(main)
+trio.run(main, *sys.argv[1:])
 """
+CALL = [sys.executable, "-B", "-c", PROGRAM]
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 async def test_nothing_outlives_a_lab_that_is_killed(tmp_path: Path, number: signal.Signals) -> None:
-    assert processes_with("98765.4321") == []
-    command = [sys.executable, "-c", PROGRAM, str(tmp_path)]
-    process = await trio.lowlevel.open_process(command, cwd=ROOT, stdout=subprocess.PIPE)
-    assert process.stdout is not None
-    assert await process.stdout.receive_some() == b"ready False\n"
-    assert len(processes_with("98765.4321")) >= 2
-    process.send_signal(number)
-    await process.wait()
-    await eventually(lambda: not processes_with("98765.4321"))
+    word = f"98765.{os.getpid()}"
+    async with running(*CALL, str(tmp_path), word) as process:
+        assert await first_line(process) == "in a user namespace: False"
+        assert len(processes_with(word)) >= 2  # the program, and who asked for it
+        process.send_signal(number)
+        await process.wait()
+        await eventually(lambda: not processes_with(word))
 
 
 async def test_the_same_without_any_right_in_a_user_namespace() -> None:
+    word = f"98764.{os.getpid()}"
     nobody = ["setpriv", "--reuid", NOBODY, "--regid", NOBODY, "--clear-groups"]
     if (await trio.run_process([*nobody, "unshare", "--user", "true"], capture_stderr=True, check=False)).returncode:
         pytest.skip("this machine does not allow user namespaces")
     read = ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]  # the interpreter may be in root's home
     with tempfile.TemporaryDirectory() as folder:
         await trio.Path(folder).chmod(0o777)
-        command = [*nobody, *read, sys.executable, "-B", "-c", PROGRAM, folder]
-        process = await trio.lowlevel.open_process(command, cwd=ROOT, stdout=subprocess.PIPE)
-        assert process.stdout is not None
-        assert await process.stdout.receive_some() == b"ready True\n"
-        process.kill()
-        await process.wait()
-        await eventually(lambda: not processes_with("98765.4321"))
+        async with running(*nobody, *read, *CALL, folder, word) as process:
+            assert await first_line(process) == "in a user namespace: True"
+            process.kill()
+            await process.wait()
+            await eventually(lambda: not processes_with(word))

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import trio
 
-from sim.lab.lan import Lan, number_hosts, open_lan
+from sim.lab.addresses import number_hosts
+from sim.lab.lan import Lan, open_lan
 from sim.lab.namespaces import run
 from sim.lab.processes import Program, descendants, parents, start
 from sim.lab.record import ANSWER_TIMEOUT, Ask, by_target, read_line, silences, tenures
@@ -66,8 +67,8 @@ def is_answered(asks: list[Ask]) -> bool:
 
 def is_complete(asks: list[Ask]) -> bool:
     """No question of a silence can still be answered."""
-    (silence,) = silences(asks)
-    return silence.ends_at is not None and asks[-1].asked_at > silence.ends_at + 2 * ANSWER_TIMEOUT
+    last = silences(asks)[-1]
+    return last.ends_at is not None and asks[-1].asked_at > last.ends_at + 2 * ANSWER_TIMEOUT
 
 
 @pytest.mark.parametrize("kind", ["udp", "http"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -37,7 +39,7 @@ def asked(story: str, start: float = 0.0) -> list[Ask]:
 
 def test_a_silence_lasts_from_the_first_question_without_an_answer_to_the_next_that_gets_one() -> None:
     (silence,) = silences(asked("aaa...bb"))
-    assert silence == Silence(3 * EVERY, 6 * EVERY, 3)
+    assert silence == Silence(3 * EVERY, 6 * EVERY, 3, 3)
     assert silence.lasts(until=99.0) == pytest.approx(3 * EVERY)
 
 
@@ -46,6 +48,11 @@ def test_a_silence_that_has_not_ended_lasts_up_to_the_end_of_the_record() -> Non
     last = silences(asked("a.a.."))[-1]
     assert last.ends_at is None
     assert last.lasts(until=1.0) == pytest.approx(1.0 - 3 * EVERY)
+
+
+def test_an_answer_that_comes_late_is_silence_but_not_lost() -> None:
+    asks = [replace(ask, answered_at=0.5) if ask.asked_at == 2 * EVERY else ask for ask in asked("aaa.aa")]
+    assert silences(asks) == [Silence(2 * EVERY, 4 * EVERY, 2, 1)]
 
 
 def test_a_meter_that_did_not_ask_heard_no_silence() -> None:
@@ -73,10 +80,11 @@ def test_tenures_and_moves() -> None:
 
 
 def test_owners_are_the_fewest_and_the_most_that_answered_one_question() -> None:
-    asks = asked("aa.**b")
-    assert owners(asks, 0.0, 1.0) == (0, 2)
-    assert owners(asks, 0.0, EVERY) == (1, 1)
-    assert owners(asks, 5.0, 9.0) == (0, 0)
+    assert owners(asked("aa**b")) == (1, 2)
+    assert owners(asked("aa..b.a")) == (1, 1)  # lost frames
+    assert owners(asked("aa...b")) == (0, 1)
+    assert owners(asked("..")) == (0, 0)
+    assert owners([]) == (0, 0)
 
 
 def test_the_meter_says_how_late_it_was() -> None:

@@ -1,0 +1,131 @@
+"""The meters of a lab, and what they have seen so far.
+
+Rules kept here:
+
+* A meter's host does nothing else: the client asks over UDP and HTTP, the observer over ARP.
+* What was seen is kept by service and by kind of question, in the order in which it became known.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Final
+
+import trio
+
+from sim.lab.errors import LabError
+from sim.lab.nodes import Lab, environment, python
+from sim.lab.plan import CLIENT, OBSERVER
+from sim.lab.record import ANSWER_TIMEOUT, Ask, read_line
+
+HOSTS: Final = {"udp": CLIENT, "http": CLIENT, "arp": OBSERVER}
+"""Kind of question -> the host that asks."""
+EVERY: Final = {"udp": 0.005, "http": 0.05, "arp": 0.02}
+"""Kind of question -> seconds between two of them to one address."""
+MAX_LINE: Final = 64 * 1024
+SETTLE_TIMEOUT: Final = 60.0
+"""Seconds for every address to be answered."""
+CURRENT: Final = 2 * ANSWER_TIMEOUT
+"""Seconds for which an answer says who has an address."""
+
+
+@dataclass(slots=True)
+class Sight:
+    """The latest answer to one kind of question for one service."""
+
+    at: float
+    by: tuple[str, ...]
+
+
+class Clients:
+    """Reads what the meters print."""
+
+    def __init__(self, lab: Lab, heard: Callable[[str, str, Ask], None] | None = None) -> None:
+        self._lab = lab
+        self._heard = heard
+        self._names = {host.mac: name for name, host in lab.lan.hosts.items()}
+        self._services: dict[str, str] = {}
+        self._latest: dict[tuple[str, str], Sight] = {}
+        self._changed = trio.Event()
+        self.asks: dict[str, dict[str, list[Ask]]] = {}
+        """Kind of question -> service -> the questions."""
+
+    async def ask(self, kind: str, every: float, nursery: trio.Nursery) -> None:
+        """Begin to ask every service."""
+        lab = self._lab
+        self._services = {address: service for service, address in lab.addresses.items()}
+        self.asks[kind] = {service: [] for service in lab.addresses}
+        host = lab.lan.hosts[HOSTS[kind]]
+        targets = [f"{lab.addresses[service.name]}:{service.port}" for service in lab.plan.services]
+        words = python("sim.lab.meter", kind, "--every", str(every), "--source", host.address, *targets)
+        variables = [f"{name}={value}" for name, value in environment().items()]
+        process = await trio.lowlevel.open_process(
+            [*host.namespace.prefix, "env", *variables, *words],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+        )
+        nursery.start_soon(self._read, kind, process)
+
+    def owner(self, service: str) -> str | None:
+        """Who has answered for a service's address last, by ARP; None when nobody did lately, or several did."""
+        sight = self._latest.get(("arp", service))
+        if sight is None or sight.at < time.monotonic() - CURRENT or len(sight.by) != 1:
+            return None
+        return sight.by[0]
+
+    async def wait_settled(self, since: float = 0.0) -> None:
+        """Wait until each kind of question about each service was answered by one node, asked later than an instant."""
+        wanted = [(kind, service) for kind, asks in self.asks.items() for service in asks]
+        with trio.move_on_after(SETTLE_TIMEOUT):
+            while missing := [key for key in wanted if not self._is_settled(key, since)]:
+                await self._changed.wait()
+                self._changed = trio.Event()
+            return
+        services = ", ".join(dict.fromkeys(service for _, service in missing))
+        raise LabError(f"no answer for {services} within {SETTLE_TIMEOUT:g} s; {self._lab.last_words()}")
+
+    def _is_settled(self, key: tuple[str, str], since: float) -> bool:
+        sight = self._latest.get(key)
+        return sight is not None and sight.at > since and len(sight.by) == 1
+
+    async def _read(self, kind: str, process: trio.Process) -> None:
+        assert process.stdout is not None
+        rest = b""
+        try:
+            async for chunk in process.stdout:
+                *lines, rest = (rest + chunk).split(b"\n")
+                if len(rest) > MAX_LINE:
+                    raise LabError(f"the {kind} meter printed a line of more than {MAX_LINE} bytes")
+                for line in lines:
+                    self._take(kind, read_line(line.decode()))
+            raise LabError(f"the {kind} meter ended; its reason stands above")
+        finally:
+            process.kill()
+            with trio.CancelScope(shield=True):
+                await process.wait()
+
+    def _take(self, kind: str, ask: Ask) -> None:
+        service = self._services[ask.target]
+        ask = replace(ask, by=tuple(self._names.get(one, one) for one in ask.by))
+        self.asks[kind][service].append(ask)
+        if ask.answered_at is not None:
+            latest = self._latest.get((kind, service))
+            if latest is None or latest.at < ask.asked_at:
+                self._latest[kind, service] = Sight(ask.asked_at, ask.by)
+                self._changed.set()
+        if self._heard is not None:
+            self._heard(kind, service, ask)
+
+
+async def wait_served(lab: Lab) -> None:
+    """Wait until the client and the observer are answered about every service, and ask no more."""
+    async with trio.open_nursery() as nursery:
+        clients = Clients(lab)
+        for kind in ("udp", "arp"):
+            await clients.ask(kind, EVERY[kind], nursery)
+        await clients.wait_settled()
+        nursery.cancel_scope.cancel()
