@@ -191,7 +191,10 @@ class LocalAddresses:
             if _read(setting) == setting.wanted:  # otherwise somebody else has decided since
                 _write(setting, former)
         self._former.clear()
-        self._file.unlink(missing_ok=True)
+        try:
+            self._file.unlink(missing_ok=True)
+        except OSError as exc:
+            self.warnings.append(f"{self._file} cannot be removed: {exc.strerror}")
 
     def _remember(self) -> None:
         kept = {

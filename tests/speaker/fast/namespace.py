@@ -9,11 +9,14 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import Future
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 import trio
 
+from speaker.fast.netlink import follow_interfaces
+from speaker.l2.interfaces import Interface
 from tests.tree import ROOT
 
 if TYPE_CHECKING:
@@ -36,6 +39,7 @@ def in_namespace(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
         def enter(done: Future[None]) -> None:
             try:
                 _leave_network()
+                _have_no_addresses_come_by_themselves()
                 ip("link set lo up")
                 trio.run(body)
             except BaseException as exc:  # it belongs to the test's thread
@@ -59,6 +63,24 @@ def _leave_network() -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(CLONE_NEWNET):
         raise OSError(ctypes.get_errno(), "no namespace")
+
+
+def _have_no_addresses_come_by_themselves() -> None:
+    """New interfaces get no link-local address, which would be one more change at some time after they are up."""
+    setting = Path("/proc/sys/net/ipv6/conf/default/addr_gen_mode")
+    if setting.exists():
+        setting.write_text("1")
+
+
+async def carriers(*names: str) -> None:
+    """Wait until these interfaces have a carrier: what is sent a moment before is lost."""
+
+    def look(interfaces: tuple[Interface, ...]) -> None:
+        if {interface.name for interface in interfaces if interface.has_carrier}.issuperset(names):
+            scope.cancel()
+
+    with trio.CancelScope() as scope:
+        await follow_interfaces(look)
 
 
 def ip(*lines: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.speaker.fast.namespace import in_namespace, ip, only, run_python
+from tests.speaker.fast.namespace import carriers, in_namespace, ip, only, run_python
 
 COMPLAIN = """
 from speaker.fast.capabilities import Capability, missing
@@ -60,6 +60,7 @@ async def test_the_cure_by_hand_is_one() -> None:
 @in_namespace
 async def test_net_raw_alone_is_enough_to_hear_of_interfaces_and_to_send() -> None:
     ip("link add eth0 up type veth peer name far0", "link set far0 up")
+    await carriers("eth0")
     ran = run_python(ANSWER, prefix=only("net_raw"))
     assert ran.stdout.split("\n")[:1] == ["{} 1"], ran.stderr
 

@@ -18,7 +18,7 @@ from scapy.layers.l2 import ARP, Ether
 
 from speaker.fast import local_addresses
 from speaker.fast.local_addresses import LocalAddressError, LocalAddresses
-from tests.speaker.fast.namespace import in_namespace, ip, mac_of, only, run_python, start_python
+from tests.speaker.fast.namespace import carriers, in_namespace, ip, mac_of, only, run_python, start_python
 
 ETH_P_ALL: Final = 0x0003
 LAN = ("link add eth0 up type veth peer name far0", "link set far0 up", "address add 10.1.1.1/24 dev eth0")
@@ -76,6 +76,12 @@ def on_loopback() -> list[str]:
     return sorted(text for text in found if text not in ("127.0.0.1/8", "::1/128"))
 
 
+async def open_lan(*more: str) -> None:
+    """eth0 with an address, its other end far0, and whatever else."""
+    ip(*LAN, *more)
+    await carriers("eth0", "far0")
+
+
 def far_end() -> trio.socket.SocketType:
     """What the wire carries, seen from its other end."""
     sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
@@ -104,7 +110,7 @@ async def answers(*targets: object) -> list[str]:
 @in_namespace
 async def test_the_kernel_answers_for_such_an_address_if_nobody_stops_it() -> None:
     """What the two tests after this one rest on."""
-    ip(*LAN, f"address add {VIRTUAL}/32 dev lo")
+    await open_lan(f"address add {VIRTUAL}/32 dev lo")
     assert await answers(VIRTUAL) == [str(VIRTUAL), "10.1.1.1"]
 
 
@@ -112,7 +118,7 @@ async def test_the_kernel_answers_for_such_an_address_if_nobody_stops_it() -> No
 @pytest.mark.parametrize("of_interface", ["0", "3"])
 @in_namespace
 async def test_the_kernel_is_silent_about_an_address(of_all: str, of_interface: str, tmp_path: Path) -> None:
-    ip(*LAN)
+    await open_lan()
     sysctl(IGNORE, of_all)
     sysctl("net.ipv4.conf.eth0.arp_ignore", of_interface)
     with LocalAddresses(tmp_path) as local:
@@ -122,7 +128,7 @@ async def test_the_kernel_is_silent_about_an_address(of_all: str, of_interface: 
 
 @in_namespace
 async def test_traffic_is_taken_in_and_the_requests_that_it_causes_do_not_carry_the_address(tmp_path: Path) -> None:
-    ip(*LAN)
+    await open_lan()
     with LocalAddresses(tmp_path) as local, trio.socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as service:
         await local.set([VIRTUAL])
         await service.bind((str(VIRTUAL), 53))
@@ -322,6 +328,19 @@ async def test_former_values_that_cannot_be_noted_leave_the_settings_alone(tmp_p
     ):
         LocalAddresses(tmp_path / "absent").__enter__()
     assert (sysctl(IGNORE), sysctl(ANNOUNCE)) == ("0", "0")
+
+
+@in_namespace
+async def test_a_state_folder_that_is_a_file_is_an_error_too(tmp_path: Path) -> None:
+    (tmp_path / "state").write_bytes(b"")
+    with pytest.raises(LocalAddressError, match=r"cannot note .*: Not a directory; give the speaker a state folder"):
+        LocalAddresses(tmp_path / "state").__enter__()
+
+
+def test_settings_that_are_not_there_are_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local_addresses, "SYSCTLS", tmp_path)
+    with pytest.raises(LocalAddressError, match=f"cannot read {re.escape(IGNORE)}: No such file"):
+        LocalAddresses(tmp_path).__enter__()
 
 
 @in_namespace

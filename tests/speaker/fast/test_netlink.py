@@ -16,7 +16,7 @@ import trio
 from speaker.fast import netlink
 from speaker.fast.netlink import InterfaceTable, follow_interfaces
 from speaker.l2.interfaces import Interface
-from tests.speaker.fast.namespace import in_namespace, ip
+from tests.speaker.fast.namespace import carriers, in_namespace, ip
 
 IFLA_IFNAME, IFLA_MASTER = 3, 10
 AF_BRIDGE = 7
@@ -175,8 +175,8 @@ async def test_a_hundred_interfaces() -> None:
 @in_namespace
 async def test_what_waits_is_one_change() -> None:
     ip(*PAIR)
+    await carriers("eth0", "far0")
     async with following() as follower:
-        await trio.testing.wait_all_tasks_blocked()
         count = len(follower.calls)
         ip(*(f"address add 10.0.0.{i}/24 dev eth0" for i in range(1, 51)))
         await follower.until(lambda told: IPv4Interface("10.0.0.50/24") in told["eth0"].addresses)
@@ -186,8 +186,8 @@ async def test_what_waits_is_one_change() -> None:
 @in_namespace
 async def test_what_changes_nothing_is_not_told() -> None:
     ip(*PAIR)
+    await carriers("eth0", "far0")
     async with following() as follower:
-        await trio.testing.wait_all_tasks_blocked()
         count = len(follower.calls)
         ip("link set eth0 alias nice")
         await trio.testing.wait_all_tasks_blocked()
@@ -340,6 +340,14 @@ async def test_an_address_whose_uniqueness_is_still_being_checked_is_not_there_y
         await netlink._take_in(address_message(kind, "2001:db8::1/64", flags), table)
         seen.append(len(table.interfaces()[0].addresses))
     assert seen == [0, 1, 0, 1, 0]
+
+
+async def test_addresses_of_other_families_are_passed_over() -> None:
+    message = bytearray(address_message(netlink.RTM_NEWADDR, "192.0.2.1/24"))
+    message[netlink.HEADER.size] = socket.AF_APPLETALK
+    table = InterfaceTable()
+    await netlink._take_in(link_message(socket.AF_UNSPEC) + bytes(message), table)
+    assert table.interfaces()[0].addresses == ()
 
 
 async def test_deleted_interfaces_leave_nothing_behind() -> None:

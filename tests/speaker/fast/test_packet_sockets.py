@@ -15,7 +15,7 @@ from scapy.layers.l2 import ARP, Dot1Q, Ether
 from speaker.fast import packet_sockets
 from speaker.fast.packet_sockets import PacketSockets
 from speaker.l2.filters import Program
-from tests.speaker.fast.namespace import in_namespace, ip, mac_of
+from tests.speaker.fast.namespace import carriers, in_namespace, ip, mac_of
 
 if TYPE_CHECKING:
     import pytest
@@ -57,6 +57,12 @@ async def ears() -> AsyncIterator[Ears]:
         listening.sockets.close()
 
 
+async def open_pairs() -> None:
+    """eth0 with its other end far0, eth1 with far1."""
+    ip(*PAIRS)
+    await carriers("eth0", "far0", "eth1", "far1")
+
+
 def say(name: str, *frames: bytes) -> None:
     """Put frames on the wire from an interface."""
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as sock:
@@ -75,7 +81,7 @@ def index(name: str) -> int:
 
 @in_namespace
 async def test_arp_is_heard_and_nothing_else() -> None:
-    ip(*PAIRS)
+    await open_pairs()
     own = mac_of("eth0").hex(":")
     wanted = [request(), request(destination=own)]
     noise = [
@@ -94,7 +100,7 @@ async def test_arp_is_heard_and_nothing_else() -> None:
 
 @in_namespace
 async def test_each_frame_has_its_interface() -> None:
-    ip(*PAIRS)
+    await open_pairs()
     async with ears() as heard:
         heard.sockets.set_interfaces([index("eth1"), index("eth0")])
         say("far0", request("192.0.2.10"))
@@ -107,7 +113,7 @@ async def test_each_frame_has_its_interface() -> None:
 
 @in_namespace
 async def test_what_is_sent_goes_out_there_and_is_not_heard_here() -> None:
-    ip(*PAIRS)
+    await open_pairs()
     async with ears() as heard:
         heard.sockets.set_interfaces([index("eth0"), index("far0"), index("far1")])
         heard.sockets.send(index("eth0"), request())
@@ -120,7 +126,7 @@ async def test_what_is_sent_goes_out_there_and_is_not_heard_here() -> None:
 
 @in_namespace
 async def test_an_interface_that_is_served_no_longer_is_not_heard() -> None:
-    ip(*PAIRS)
+    await open_pairs()
     async with ears() as heard:
         heard.sockets.set_interfaces([index("eth0"), index("eth1")])
         heard.sockets.set_interfaces([index("eth1")])
@@ -133,7 +139,7 @@ async def test_an_interface_that_is_served_no_longer_is_not_heard() -> None:
 
 @in_namespace
 async def test_frames_that_cannot_be_sent_are_counted() -> None:
-    ip(*PAIRS)
+    await open_pairs()
     gone = index("eth1")
     async with ears() as heard:
         heard.sockets.set_interfaces([index("eth0"), gone])
@@ -148,12 +154,13 @@ async def test_frames_that_cannot_be_sent_are_counted() -> None:
 
 @in_namespace
 async def test_down_and_up_again() -> None:
-    ip(*PAIRS)
+    await open_pairs()
     async with ears() as heard:
         heard.sockets.set_interfaces([index("eth0")])
         ip("link set eth0 down")
         await trio.testing.wait_all_tasks_blocked()
         ip("link set eth0 name lan", "link set lan up")
+        await carriers("lan", "far0")
         say("far0", request())
         await heard.until(lambda: bool(heard.frames))
         assert heard.frames == [(index("lan"), request())]
@@ -161,7 +168,7 @@ async def test_down_and_up_again() -> None:
 
 @in_namespace
 async def test_an_interface_that_vanishes_is_closed_quietly() -> None:
-    ip(*PAIRS)
+    await open_pairs()
     gone = index("eth0")
     async with ears() as heard:
         heard.sockets.set_interfaces([gone, index("eth1")])
@@ -176,12 +183,13 @@ async def test_an_interface_that_vanishes_is_closed_quietly() -> None:
 
 @in_namespace
 async def test_another_interface_under_the_same_index_is_served() -> None:
-    ip(*PAIRS)
+    await open_pairs()
     again = index("eth0")
     async with ears() as heard:
         heard.sockets.set_interfaces([again])
         await trio.testing.wait_all_tasks_blocked()
         ip("link delete eth0", f"link add lan index {again} up type veth peer name far2", "link set far2 up")
+        await carriers("lan", "far2")
         heard.sockets.set_interfaces([again])
         say("far2", request())
         await heard.until(lambda: bool(heard.frames))
@@ -190,7 +198,7 @@ async def test_another_interface_under_the_same_index_is_served() -> None:
 
 @in_namespace
 async def test_an_interface_that_is_renamed_while_it_is_opened_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    ip(*PAIRS)
+    await open_pairs()
     wanted = index("eth0")
     async with ears() as heard:
         with monkeypatch.context() as patch:
@@ -201,7 +209,7 @@ async def test_an_interface_that_is_renamed_while_it_is_opened_is_tried_again(mo
 
 @in_namespace
 async def test_a_flood_on_one_interface_leaves_the_other_its_turn() -> None:
-    ip(*PAIRS)
+    await open_pairs()
     async with ears() as heard:
         heard.sockets.set_interfaces([index("eth0"), index("eth1")])
         say("far0", *[request()] * (3 * packet_sockets.MAX_FRAMES_PER_TURN - 20))
@@ -213,7 +221,7 @@ async def test_a_flood_on_one_interface_leaves_the_other_its_turn() -> None:
 
 @in_namespace
 async def test_frames_that_nobody_read_in_time_are_counted() -> None:
-    ip(*PAIRS)
+    await open_pairs()
     async with ears() as heard:
         heard.sockets.set_interfaces([index("eth0")])
         say("far0", *[request()] * 20_000)
@@ -226,7 +234,7 @@ async def test_frames_that_nobody_read_in_time_are_counted() -> None:
 
 @in_namespace
 async def test_what_is_heard_may_close_the_sockets() -> None:
-    ip(*PAIRS)
+    await open_pairs()
     async with ears() as heard:
         heard.sockets.set_interfaces([index("eth0")])
         heard.then = lambda where: heard.sockets.close()
@@ -239,7 +247,7 @@ async def test_what_is_heard_may_close_the_sockets() -> None:
 
 @in_namespace
 async def test_a_cancelled_nursery_closes_the_sockets() -> None:
-    ip(*PAIRS)
+    await open_pairs()
     async with trio.open_nursery() as nursery:
         heard = Ears(nursery)
         heard.sockets.set_interfaces([index("eth0"), index("eth1")])
@@ -251,7 +259,7 @@ async def test_a_cancelled_nursery_closes_the_sockets() -> None:
 @in_namespace
 async def test_the_filter_is_in_force_before_the_first_frame(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a socket could hear in the moment between its opening and its binding."""
-    ip(*PAIRS)
+    await open_pairs()
     attach = packet_sockets._attach
     noise = bytes(Ether(dst=EVERYBODY) / ARP(pdst="192.0.2.1")) + bytes(18)
 
