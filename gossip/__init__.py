@@ -17,6 +17,7 @@ from gossip.config import (
     VersionCheck,
     profile,
 )
+from gossip.config_text import parse_config
 from gossip.core import Membership
 from gossip.envelope import WireConfig
 from gossip.errors import BadPacket, ConfigError, GossipError, LocalError, RemoteError
@@ -92,6 +93,7 @@ __all__ = [
     "WireConfig",
     "WriteStream",
     "metallb_key",
+    "parse_config",
     "parse_join_target",
     "profile",
 ]

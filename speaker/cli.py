@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import click
 
-from gossip import DEFAULT_PORT, PROFILES
+from gossip import DEFAULT_PORT, PROFILES, LocalError
 from gossip.cli import (
     ADVERTISED,
     BIND,
@@ -31,6 +31,7 @@ from gossip.cli import (
     read_name,
     read_socket_path,
 )
+from speaker.fast.ring_config import read_ring_config
 from speaker.ownership import REASONS, Election, Reason
 from speaker.requests import ALL_REQUESTS, ShowDecision, ShowStatus
 from speaker.settings import KUBERNETES, Settings
@@ -134,6 +135,7 @@ def speaker(source: str, interfaces: tuple[str, ...], **options: Any) -> None:
         election=Election(options["election"]),
         key_file=None if options["key_file"] is None else os.path.abspath(options["key_file"]),
         profile=options["profile"],
+        config=_config(options["config"], options["profile"]),
         load_balancer_class=options["lb_class"],
         ignore_exclude_label=options["ignore_exclude_lb"],
         state=os.path.abspath(options["state"]),
@@ -149,6 +151,17 @@ def _source(text: str) -> str:
         click.echo("starling speaker: Kubernetes as a source is not there yet; name a folder of manifests", err=True)
         sys.exit(EXIT_UNAVAILABLE)
     return os.path.abspath(text)
+
+
+def _config(path: str | None, profile: str) -> str | None:
+    """The path, once what the file says is known to be right."""
+    if path is None:
+        return None
+    try:
+        read_ring_config(path, profile)
+    except LocalError as reason:
+        raise click.BadParameter(str(reason), param_hint="--config") from None
+    return os.path.abspath(path)
 
 
 def _interfaces(names: tuple[str, ...]) -> tuple[str, ...] | None:

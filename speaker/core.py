@@ -19,8 +19,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Address
-from random import Random
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from cluster.model import Address
 from speaker.commands import Command, Exchange, SetLocalAddresses, SetMarker
@@ -39,6 +38,9 @@ from speaker.l2.interfaces import Interface, refusal
 from speaker.marker import Tier, encode, marker_of
 from speaker.notices import ClaimNotice, decode_notice_untrusted, encode_notice
 from speaker.ownership import Election, MemberFacts
+
+if TYPE_CHECKING:
+    from random import Random
 
 PATIENCE: Final = 2.0
 """Seconds for which a node that starts, or has a carrier again, waits to hear the ring."""
@@ -123,7 +125,7 @@ class Speaker:
             for address in group.addresses:
                 if isinstance(address, IPv4Address):
                     self.announcer.watch(address)
-        if self._intake.is_complete:
+        if change.is_complete:
             self._commands.append(SetLocalAddresses(self._intake.local_addresses()))
             self._touch(now)
 

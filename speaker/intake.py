@@ -2,7 +2,7 @@
 
 Rules kept here:
 
-* Whether the parts told so far are one whole demand is known at any time: nothing is decided on half of a change.
+* Nothing is decided before one whole demand is known.
 * After a reset, what the parts did not name is gone.
 * An address is *fresh* when it is wanted for the first time since this node's state was begun: only such an address is
   probed before it is announced.
@@ -30,7 +30,7 @@ class Intake:
         self._named: set[Address] | None = None
         """Keys named since a reset; None: no reset is under way."""
         self.is_complete = False
-        """Whether what was told so far is one whole demand."""
+        """Whether one whole demand was told. The next one counts only as a whole too."""
 
     def know(self, addresses: Iterable[Address]) -> None:
         """These need no probe."""
@@ -54,7 +54,7 @@ class Intake:
         if self._named is not None and change.is_complete:
             self._groups = {key: served for key, served in self._groups.items() if key in self._named}
             self._named = None
-        self.is_complete = change.is_complete
+        self.is_complete |= change.is_complete
         return change
 
     def _can_serve(self, group: Group) -> bool:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from gossip import Keyring, LocalError, profile
+from gossip import Keyring, LocalError
 from gossip.control import RING_DESK, Agent, AgentSettings, listen_at, read_key_file, serve
 from gossip.driver import open_ring
 from speaker.commands import Command, Exchange, SetLocalAddresses, SetMarker
@@ -37,6 +37,7 @@ from speaker.fast.local_side import LocalSide
 from speaker.fast.netlink import follow_interfaces
 from speaker.fast.packet_sockets import PacketSockets
 from speaker.fast.pump import Outlets, Pump
+from speaker.fast.ring_config import read_ring_config
 from speaker.fast.ring_side import RingSide
 from speaker.fast.state import KeptState, UnusableState, load_state
 from speaker.l2.filters import ARP
@@ -156,7 +157,7 @@ class FastProcess:
         agent_settings = AgentSettings(
             name=settings.node,
             bind=settings.bind,
-            config=profile(settings.profile),
+            config=read_ring_config(settings.config, settings.profile),
             profile=settings.profile,
             advertise=settings.advertise,
             keys=keys,

@@ -17,8 +17,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, KeysView
 from ipaddress import IPv4Address
-from random import Random
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from speaker.l2.claims import Claim, Claims
 from speaker.l2.config import L2Config
@@ -29,6 +28,9 @@ from speaker.l2.requesters import Requesters
 from speaker.l2.statistics import AddressCounters, Ignored, L2Statistics
 from speaker.l2.timers import Timers
 from speaker.l2.trains import Port, Trains
+
+if TYPE_CHECKING:
+    from random import Random
 
 MAX_ANSWERS: Final = 1024
 """Frames waiting to be drained, beyond which a request is not answered: who asked asks again."""

@@ -18,8 +18,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum, IntEnum
 from itertools import pairwise
-from random import Random
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from speaker.l2.config import MAX_ROUND_FRAMES, L2Config
 from speaker.l2.frames import Encoder
@@ -28,6 +27,9 @@ from speaker.l2.known import Known
 from speaker.l2.pacing import Pacer
 from speaker.l2.requesters import Requesters
 from speaker.l2.timers import Timer, Timers
+
+if TYPE_CHECKING:
+    from random import Random
 
 MAX_DUE: Final = 256
 """Trains that come due in one turn: after a pause, thousands are."""
