@@ -25,6 +25,7 @@ from gossip.turns import run_to_end
 from speaker.l2.frames import BadFrame, decode_arp_untrusted
 from tests.fuzz.announcing import FRAMES, Announcing
 from tests.fuzz.harness import Target
+from tests.fuzz.processes import KEPT, LINKS, hear, load
 from tests.fuzz.ring import Ring
 from tests.gossip.wire.helpers import decompress_untrusted
 from tests.vectors import NONCE, packets, records, streams, vectors
@@ -177,5 +178,7 @@ TARGETS = (
     Target("dissect", [*PACKETS, *STREAMS], _dissect),
     Target("ARP frame", FRAMES, _arp),
     Target("speaker, ARP frames", FRAMES, Announcing().hear),
+    Target("speaker, link", LINKS, hear),
+    Target("speaker, kept state", KEPT, load),
 )
 """All of them. Add to it what else takes bytes from strangers."""
