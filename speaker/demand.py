@@ -99,7 +99,7 @@ def address_order(address: Address) -> tuple[int, int]:
     return address.version, int(address)
 
 
-def demand(snapshot: Snapshot, load_balancer_class: str | None = None, *, ignore_exclude_label: bool = False) -> Demand:
+def demand(snapshot: Snapshot, load_balancer_class: str | None = None) -> Demand:
     """What is wanted of the speakers that serve this class of services; None is the services without a class."""
     services = tuple(
         service
@@ -115,7 +115,7 @@ def demand(snapshot: Snapshot, load_balancer_class: str | None = None, *, ignore
     nodes = (
         NodeFacts(
             name=node.name,
-            is_excluded=node.exclude_from_external_load_balancers and not ignore_exclude_label,
+            is_excluded=node.exclude_from_external_load_balancers,
             network_unavailable=node.network_unavailable,
         )
         for node in snapshot.nodes

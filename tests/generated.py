@@ -12,6 +12,7 @@ PAGES: dict[str, str] = {
     "docs/conformance.md": "tests.conformance.generate",
     "docs/reference/commands.md": "tests.starling.generate_commands",
     "docs/reference/profiles.md": "tests.gossip.generate_profiles",
+    "docs/reference/reasons.md": "tests.speaker.generate_reasons",
 }
 
 

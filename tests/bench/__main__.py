@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable
 import click
 import trio
 
-from tests.bench import bench_controller, bench_core, bench_l2, bench_link, bench_loopback, bench_wire
+from tests.bench import bench_controller, bench_core, bench_l2, bench_link, bench_loopback, bench_ownership, bench_wire
 from tests.bench.measuring import RUNS, Row
 from tests.interop.peers import open_peers
 from tests.interop.programs import GoPeer
@@ -19,6 +19,7 @@ MEASUREMENTS: dict[str, Callable[[GoPeer | None], AsyncIterator[Row]]] = {
     "wire": bench_wire.measure,
     "core": bench_core.measure,
     "loopback": bench_loopback.measure,
+    "ownership": bench_ownership.measure,
     "controller": bench_controller.measure,
     "l2": bench_l2.measure,
     "link": bench_link.measure,

@@ -225,7 +225,7 @@ def test_a_service_that_takes_the_spare_changes_no_other_group() -> None:
 # ---- nodes
 
 
-def test_nodes_are_told_by_name_and_the_label_may_be_ignored() -> None:
+def test_nodes_are_told_by_name_with_what_there_is_against_them() -> None:
     nodes = (
         Node(name="b", exclude_from_external_load_balancers=True),
         Node(name="a", network_unavailable=True),
@@ -233,7 +233,6 @@ def test_nodes_are_told_by_name_and_the_label_may_be_ignored() -> None:
     snapshot = Snapshot(nodes=nodes)
     unavailable = NodeFacts(name="a", network_unavailable=True)
     assert demand(snapshot).nodes == (unavailable, NodeFacts(name="b", is_excluded=True))
-    assert demand(snapshot, ignore_exclude_label=True).nodes == (unavailable, NodeFacts(name="b"))
 
 
 # ---- changes

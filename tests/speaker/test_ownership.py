@@ -27,7 +27,8 @@ from cluster.model import (
     ServiceType,
     Snapshot,
 )
-from speaker.demand import Group, NodeFacts, demand
+from speaker.demand import Demand, Group, NodeFacts, changes, demand
+from speaker.intake import Intake
 from speaker.marker import Tier
 from speaker.ownership import (
     REASONS,
@@ -418,8 +419,9 @@ def endpoint(node: str | None, ready: bool | None = True, serving: bool | None =
 
 
 def owner_in(wanted: Snapshot, *members: MemberFacts, ignore_exclude_label: bool = False) -> str | None:
-    """Who owns the service's address, from the manifests on."""
-    told = demand(wanted, ignore_exclude_label=ignore_exclude_label)
+    """Who owns the service's address, from the snapshot on."""
+    (change,) = changes(Demand(), demand(wanted))
+    told = Intake("a", ignore_exclude_label=ignore_exclude_label).take(change, is_reset=False)
     (only,) = told.groups
     return owner(only, *members, nodes=told.nodes)
 
