@@ -30,17 +30,8 @@ def main() -> None:
     _die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    import socket
-
-    import trio
-
-    from speaker.settings import Settings
-    from speaker.slow.process import run
-
-    settings = Settings.from_text(sys.argv[1])
-    link = socket.socket(fileno=int(sys.argv[2]))
     try:
-        trio.run(run, settings, link, STDOUT, _end)
+        _serve(sys.argv[1], int(sys.argv[2]))
     except Exception as exc:
         import time
         import traceback
@@ -51,6 +42,18 @@ def main() -> None:
         with suppress(OSError):
             os.write(STDOUT, render_line(time.time(), Level.ERROR, "slowProcessFailed", fields).encode() + b"\n")
         sys.exit(1)
+
+
+def _serve(settings: str, descriptor: int) -> None:
+    """Everything that takes long to load is loaded here, when signals and the parent's death are seen to."""
+    import socket
+
+    import trio
+
+    from speaker.settings import Settings
+    from speaker.slow.process import run
+
+    trio.run(run, Settings.from_text(settings), socket.socket(fileno=descriptor), STDOUT, _end)
 
 
 if __name__ == "__main__":

@@ -115,18 +115,27 @@ class Follower:
                     await self._take(reading)
 
     async def _take(self, reading: SourceReading) -> None:
+        trouble = ""
         if reading.snapshot is not None and reading.snapshot is not self._snapshot:
-            self._snapshot = reading.snapshot
-            wanted, frames = await trio.to_thread.run_sync(self._compare, reading.snapshot, abandon_on_cancel=True)
-            for frame in frames:
-                await self._stream.send_all(frame)
-            self._told = wanted
-            self._keeper.want(wanted)
-        state = state_of(reading, self._state, time.time())
+            try:
+                await self._want(reading.snapshot)
+            except BadMessage as reason:
+                trouble = f"services that share an address are too many, or on too many nodes: {reason}"
+            else:
+                self._snapshot = reading.snapshot
+        state = state_of(reading, self._state, time.time(), trouble)
         self._keeper.date(state)
         self._say(state)
         self._state = state
         await self._tell(state)
+
+    async def _want(self, snapshot: Snapshot) -> None:
+        """Tell what this snapshot changes. Raises BadMessage when the link cannot take it; then nothing was told."""
+        wanted, frames = await trio.to_thread.run_sync(self._compare, snapshot, abandon_on_cancel=True)
+        for frame in frames:
+            await self._stream.send_all(frame)
+        self._told = wanted
+        self._keeper.want(wanted)
 
     def _compare(self, snapshot: Snapshot) -> tuple[Demand, list[bytes]]:
         """What is wanted now, and the messages that say so to whom was told the last demand."""
@@ -154,12 +163,16 @@ class Follower:
         await self._stream.send_all(encode(message))
 
 
-def state_of(reading: SourceReading, before: SourceState | None, now: float) -> SourceState:
-    """What a reading says about the source, after what the one before it said; ``now`` in seconds since the epoch."""
-    if reading.problems:
-        reasons = [str(problem) for problem in reading.problems[:MAX_REASONS]]
-        if len(reading.problems) > MAX_REASONS:
-            reasons.append(f"and {len(reading.problems) - MAX_REASONS} more problems")
+def state_of(reading: SourceReading, before: SourceState | None, now: float, trouble: str = "") -> SourceState:
+    """What a reading says about the source, after what the one before it said; ``now`` in seconds since the epoch.
+
+    ``trouble``: why what was read is not in force although nothing is wrong with it.
+    """
+    problems = [*map(str, reading.problems), *([trouble] if trouble else [])]
+    if problems:
+        reasons = problems[:MAX_REASONS]
+        if len(problems) > MAX_REASONS:
+            reasons.append(f"and {len(problems) - MAX_REASONS} more problems")
         was_current = before is not None and before.health is SourceHealth.CURRENT
         as_of = now if was_current else before.as_of if before is not None else None
         return SourceState(health=SourceHealth.STALE, reasons=tuple(reasons), as_of=as_of)

@@ -196,6 +196,18 @@ async def test_how_one_ended_is_said(monkeypatch: pytest.MonkeyPatch, program: s
     )
 
 
+async def test_one_with_settings_that_make_no_sense_says_so_in_one_line(capfd: pytest.CaptureFixture[str]) -> None:
+    async with running(Child("{}")) as told:
+        state = await told.next(SourceState)
+    assert isinstance(state, SourceState)
+    assert state.reasons == ("the slow process ended with code 1; started again in 0.1 s",)
+    said = capfd.readouterr()
+    line = lines_of(said.out)[0]
+    assert (line["level"], line["event"]) == ("error", "slowProcessFailed")
+    assert "the setting 'node' is missing" in line["error"]
+    assert said.err == ""
+
+
 async def test_one_that_cannot_be_started_is_tried_again() -> None:
     async with running(Child("{}", command=("/nonexistent/python",))) as told:
         await told.next(SourceState, 2)

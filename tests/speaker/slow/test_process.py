@@ -191,6 +191,26 @@ async def test_what_is_wrong_is_told_and_logged_once_and_takes_nothing_away(tmp_
     assert "services.yaml:3:1" in fast.lines[1]
 
 
+async def test_what_the_link_cannot_take_is_told_to_be_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with following(tmp_path) as fast:
+        assert fast.give is not None
+        await fast.give.send(reading(1))
+        await fast.next()
+        await fast.next()
+        monkeypatch.setattr("speaker.link.MAX_MESSAGE_BYTES", 1000)
+        for numbers in (range(100), range(1, 3)):
+            await fast.give.send(reading(*numbers))
+        stale, told, current = [await fast.next() for _ in range(3)]
+    assert isinstance(stale, SourceState)
+    assert stale.health is SourceHealth.STALE
+    assert "on too many nodes: a message of" in stale.reasons[0]
+    assert keys(told) == {address_of(2)}
+    assert isinstance(current, SourceState)
+    assert current.health is SourceHealth.CURRENT
+
+
 def test_before_anything_was_read_it_is_loading() -> None:
     assert state_of(SourceReading(snapshot=None), None, 5.0) == SourceState(health=SourceHealth.LOADING)
 
