@@ -108,6 +108,9 @@ api_option: Final = click.option(
     "--profile", type=click.Choice(list(PROFILES)), default="lan", show_default=True, help="The ring's timings."
 )
 @click.option(
+    "--config", type=click.Path(exists=True, dir_okay=False), help="A file of timings that differ from the profile's."
+)
+@click.option(
     "--lb-class", help="Announce only services of this loadBalancerClass. Without it: only those without any."
 )
 @click.option("--ignore-exclude-lb", is_flag=True, help="Announce on nodes that are excluded by label, too.")
