@@ -34,7 +34,7 @@ from speaker.intake import Intake
 from speaker.l2.announcer import Announcer
 from speaker.l2.claims import Claim
 from speaker.l2.first_use import FirstUse
-from speaker.l2.interfaces import Interface, refusal
+from speaker.l2.interfaces import UNFIT_WORDS, Interface, refusal
 from speaker.marker import Tier, encode, marker_of
 from speaker.notices import ClaimNotice, decode_notice_untrusted, encode_notice
 from speaker.ownership import Election, MemberFacts
@@ -46,6 +46,8 @@ PATIENCE: Final = 2.0
 """Seconds for which a node that starts, or has a carrier again, waits to hear the ring."""
 YIELD_TIMEOUT: Final = 90.0
 """Seconds after which one who yielded announces again: an owner says so every minute, and is heard at once if there."""
+MAX_UNFIT_SHOWN: Final = 8
+"""Interfaces of which it is said why they are not fit."""
 REMAKE_TURN: Final = 64
 """Groups decided in one turn: about 2 ms."""
 
@@ -90,6 +92,7 @@ class Speaker:
         self._is_running = False
         self._meta = b""
         self._has_interface = False
+        self._unfit = ""
         self._has_carrier = False
         self._current_at = 0.0
         self._gain_at = math.inf
@@ -167,6 +170,7 @@ class Speaker:
         present = tuple(interfaces)
         served = self.served_of(present)
         self._has_interface = bool(served)
+        self._unfit = self._why_unfit(present)
         macs = tuple(interface.mac for interface in present)
         self._disputes.set_own_macs(macs)
         had_carrier, self._has_carrier = self._has_carrier, any(interface.has_carrier for interface in served)
@@ -237,13 +241,24 @@ class Speaker:
         """Why this node could not announce an address now, in words; none: it could."""
         table = (
             (not self._intake.is_complete, "what is wanted is not known yet"),
-            (not self._has_interface, "no interface is fit to announce on"),
+            (not self._has_interface, f"no interface is fit to announce on{self._unfit}"),
             (self._has_interface and not self._has_carrier, "no interface has a carrier"),
             (self._has_carrier and now < self._gain_at, "the ring was not heard yet"),
         )
         return tuple(text for is_so, text in table if is_so)
 
     # ---- inside
+
+    def _why_unfit(self, present: Iterable[Interface]) -> str:
+        names, absent = self.config.interfaces, set(self.config.interfaces or ())
+        said = []
+        for interface in present:
+            absent.discard(interface.name)
+            unfit = refusal(interface, names)
+            if unfit is not None and (names is None or interface.name in names):
+                said.append(f"{interface.name}: {UNFIT_WORDS[unfit]}")
+        said += [f"{name}: there is none of this name" for name in sorted(absent)]
+        return f" ({'; '.join(said[:MAX_UNFIT_SHOWN])})" if said else ""
 
     def _touch(self, now: float) -> None:
         self._touched_at = min(self._touched_at, now)

@@ -32,7 +32,7 @@ from speaker.fast.child import Child
 from speaker.fast.desk import speaker_desk
 from speaker.fast.health import Health
 from speaker.fast.journal import Journal
-from speaker.fast.local_addresses import LocalAddressError, LocalAddresses
+from speaker.fast.local_addresses import STATE_FILE, LocalAddressError, LocalAddresses
 from speaker.fast.local_side import LocalSide
 from speaker.fast.netlink import follow_interfaces
 from speaker.fast.packet_sockets import PacketSockets
@@ -45,7 +45,7 @@ from speaker.link import MAX_PART_OBJECTS, Hello, Level, SourceState, ToFast, Wa
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from gossip.driver import Ring
     from speaker.l2.interfaces import Interface
@@ -66,28 +66,24 @@ async def run(settings: Settings) -> int:
     needed = [Capability.CAP_NET_RAW] + [Capability.CAP_NET_ADMIN] * settings.local_address
     if lacking := missing(needed):
         raise LocalError("; ".join(lacking))
-    keys = _read_keys(settings)
+    complaints: list[str] = []
+    keys = read_key_file(settings.key_file, complaints.append) if settings.key_file is not None else ()
     with (
         trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals,
         listen_at(settings.api) as control,
         ExitStack() as stack,
     ):
         local = _enter_local_addresses(settings, stack) if settings.local_address else None
-        kept, complaint = await _load_kept(settings)
+        complaints += local.warnings if local is not None else _clear_loopback(settings)
+        kept = await _load_kept(settings, complaints.append)
         async with trio.open_nursery() as nursery:
             process = FastProcess(settings, nursery, kept, local)
-            if complaint is not None:
-                process.journal.say(Level.WARN, "stateIgnored", error=complaint)
+            for complaint in complaints:
+                process.journal.say(Level.WARN, "startedWith", error=complaint)
             await process.take_in_interfaces()
             await process.serve(keys, control, signals)
             nursery.cancel_scope.cancel()
     return 0
-
-
-def _read_keys(settings: Settings) -> tuple[bytes, ...]:
-    if settings.key_file is None:
-        return ()
-    return read_key_file(settings.key_file, lambda complaint: None)
 
 
 def _enter_local_addresses(settings: Settings, stack: ExitStack) -> LocalAddresses:
@@ -98,12 +94,27 @@ def _enter_local_addresses(settings: Settings, stack: ExitStack) -> LocalAddress
         raise LocalError(str(reason)) from reason
 
 
-async def _load_kept(settings: Settings) -> tuple[KeptState | None, str | None]:
-    """What the last run kept, and what is wrong with it."""
+def _clear_loopback(settings: Settings) -> list[str]:
+    """Take away what a killed run with --local-address left; what there is to say of it."""
+    if not os.path.exists(os.path.join(settings.state, STATE_FILE)):
+        return []
+    if lacking := missing([Capability.CAP_NET_ADMIN]):
+        return [f"addresses of an earlier run are still on the loopback interface, and cannot be removed: {lacking[0]}"]
     try:
-        return await load_state(settings, time.time()), None
+        with LocalAddresses(Path(settings.state)) as left:
+            pass
+    except LocalAddressError as reason:
+        return [str(reason)]
+    return left.warnings
+
+
+async def _load_kept(settings: Settings, complain: Callable[[str], None]) -> KeptState | None:
+    """What the last run kept, if that is of any use."""
+    try:
+        return await load_state(settings, time.time())
     except UnusableState as reason:
-        return None, str(reason)
+        complain(str(reason))
+        return None
 
 
 class FastProcess:

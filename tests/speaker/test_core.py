@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from ipaddress import IPv4Address, ip_address
+from random import Random
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from speaker.commands import Exchange
+from speaker.core import Speaker, SpeakerConfig
 from speaker.demand import DemandChange
 from speaker.events import (
     AddressInUse,
@@ -24,6 +26,7 @@ from speaker.events import (
 )
 from speaker.holdings import Standing
 from speaker.l2.frames import REPLY, REQUEST, Encoder
+from speaker.l2.interfaces import Interface
 from tests.speaker.lan import Host, Lan, group, mac_of
 
 ADDRESS = "10.0.0.10"
@@ -388,3 +391,22 @@ def test_a_message_that_is_no_notice_is_nobodys_harm(payload: bytes) -> None:
     lan.hosts["n1"].core.receive_message(payload, lan.now)
     lan.run(1)
     assert len(lan.announcers(ADDRESS)) == 1
+
+
+@pytest.mark.parametrize(
+    ("wanted", "present", "said"),
+    [
+        (None, (), "no interface is fit to announce on"),
+        (None, (Interface(index=1, name="lo", mac=bytes(6), is_loopback=True),), "lo: nobody outside hears"),
+        (("eth0",), (Interface(index=2, name="eth0", mac=mac_of(1), is_up=False),), "eth0: it is down"),
+        (("eth7",), (Interface(index=2, name="eth0", mac=mac_of(1)),), "eth7: there is none of this name"),
+        (None, (Interface(index=2, name="eth0", mac=mac_of(1), has_carrier=False),), "no interface has a carrier"),
+    ],
+)
+def test_why_there_is_nothing_to_announce_on_is_said(
+    wanted: tuple[str, ...] | None, present: tuple[Interface, ...], said: str
+) -> None:
+    core = Speaker(SpeakerConfig(node="n1", interfaces=wanted), rng=Random(1))
+    core.interfaces_changed(present, 0.0)
+    (obstacle,) = [text for text in core.obstacles(0.0) if "interface" in text]
+    assert said in obstacle
