@@ -26,14 +26,14 @@ class Differences:
 
 
 def compare(before: Sequence[Service], after: Sequence[Service]) -> Differences:
-    """What is different. Both are sorted by name.
+    """What is different. Both are sorted by name, no name comes twice.
 
     A source gives what did not change as the same objects, and the beginning and the end that are the same are passed
     without a step of Python's for each.
     """
     start = next(compress(count(), map(is_not, before, after)), min(len(before), len(after)))
     room = min(len(before), len(after)) - start
-    same = min(room, next(compress(count(), map(is_not, reversed(before), reversed(after))), room))
+    same = next(compress(count(), map(is_not, reversed(before), reversed(after))), room)
     return _merge(before[start : len(before) - same], after[start : len(after) - same])
 
 

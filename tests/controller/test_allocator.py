@@ -330,6 +330,15 @@ def test_an_address_that_comes_to_be_shared_is_found_below_where_the_search_ende
     assert allocator.allocate(claim("e", 81, key="k"), [V4]).addresses == addresses("192.0.2.0")
 
 
+def test_room_that_was_found_and_not_used_is_found_again() -> None:
+    """The other family had none."""
+    allocator = assigned(Allocator([BOTH]), claim("v", key="k"), to="198.51.100.0")
+    exhausted(allocator, V6)
+    with pytest.raises(Refused):
+        allocator.allocate(claim("x", 81, key="k"), [DUAL])
+    assert allocator.allocate(claim("y", 81, key="k"), [V4]).addresses == addresses("198.51.100.0")
+
+
 def test_so_many_sets_of_ports_that_the_search_forgets() -> None:
     allocator = Allocator([pool("p", "192.0.2.0/32")])
     for port in range(1, 2 * MAX_REMEMBERED_PORTS):

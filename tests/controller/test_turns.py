@@ -171,16 +171,16 @@ def test_an_address_is_taken_from_one_before_another_has_it(requests: dict[str, 
 
 
 def test_an_address_that_may_have_been_written_is_taken_away_first() -> None:
-    """Of t a status is on its way that gives it what s gets now."""
-    source = settled([FOUR], service("s"))
-    source.put(service("t"))
+    """Two swap what they were given, and nobody knows yet whether that stands."""
+    source = given([FOUR], service("s"), service("t"))
     on_its_way = source.look()
-    for text, wanted in {"t": "192.0.2.3", "s": "192.0.2.1"}.items():
+    for text, wanted in {"s": "192.0.2.1", "t": "192.0.2.0"}.items():
         source.put(replace(source.services[name(text)], requested_addresses=addresses(wanted)))
     outcome = source.look()
     source.write(on_its_way)
     for holders in interrupted(source, outcome):
         assert all(len(names) == 1 for names in holders.values())
+    assert source.everybody() == {"s": "192.0.2.1", "t": "192.0.2.0"}
 
 
 def test_an_address_that_somebody_else_wrote_is_taken_away_first() -> None:
