@@ -72,7 +72,7 @@ def render_status(status: ServiceStatus) -> str:
         "apiVersion": API_VERSION,
         "kind": KIND,
         "metadata": {"namespace": status.service.namespace, "name": status.service.name},
-        "status": {"loadBalancer": balancer, **{key: text for key, text in optional.items() if text is not None}},
+        "status": {"loadBalancer": balancer, **{key: str(text) for key, text in optional.items() if text is not None}},
     }
     return HEADER + yaml.dump(
         document, Dumper=yaml.CSafeDumper, sort_keys=False, allow_unicode=True, width=120, explicit_end=True

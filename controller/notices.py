@@ -70,6 +70,7 @@ class Notices:
                 name, service=str(event.service), ip=ips or None, pool=pool, reason=event.reason, **{key: event.message}
             )
         for status in outcome.statuses:
+            self._addresses[status.service] = status.ingress
             ips = [str(address) for address in status.ingress]
             self._log.info(
                 "serviceUpdated", service=str(status.service), ip=ips, pool=status.pool, reason=status.reason
