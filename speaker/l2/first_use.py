@@ -125,7 +125,7 @@ class _Question:
 
     def hear(self, mac: bytes, interface: str) -> None:
         """Somebody has the address."""
-        if self.stage is not _Stage.RESTING and len(self.holders) < MAX_HOLDERS:
+        if len(self.holders) < MAX_HOLDERS:
             self.holders[_Holder(mac, interface)] = None
 
 

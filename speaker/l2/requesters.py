@@ -62,7 +62,7 @@ class Requesters:
             return
         address, oldest = next(iter(self._asked.items()))
         oldest.popitem(last=False)
-        if not oldest and oldest is not asked:
+        if not oldest:
             del self._asked[address]
 
     def recent(self, address: bytes, index: int, now: float) -> list[tuple[bytes, bytes]]:

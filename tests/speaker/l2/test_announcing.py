@@ -8,12 +8,15 @@ import random
 from collections import Counter
 from dataclasses import replace
 from ipaddress import IPv4Address
+from typing import Any
 
 import pytest
 
 from speaker.l2.announcer import Announcer
 from speaker.l2.config import L2Config
 from speaker.l2.interfaces import Interface
+from speaker.l2.requesters import Requesters
+from speaker.l2.trains import MAX_DUE
 from tests.speaker.l2.helpers import (
     CLIENT,
     CLIENT_IP,
@@ -165,9 +168,17 @@ def test_a_re_announcement_is_a_whole_train_and_after_a_quiet_while_immediate() 
     announcer = make_announcer()
     announcer.announce(VIP, 0.0)
     run(announcer, 10.0)
-    for now, start in ((10.0, 10.0), (10.95, 11.0), (200.0, 200.0)):
+    for now, start in ((10.0, 10.0), (10.95, 11.0), (200.0, 200.0), (200.95, 201.0)):
         announcer.reannounce(VIP, now)
         assert requests(run(announcer, start + 0.95, now)) == pytest.approx([start + at for at in TRAIN])
+
+
+def test_however_often_it_is_asked_for_one_re_announcement_waits() -> None:
+    announcer = make_announcer(config=L2Config(train=(0.0,), refresh_interval=1e6))
+    announcer.announce(VIP, 0.0)
+    for _ in range(1000):
+        announcer.reannounce(VIP, 0.0)
+    assert requests(run(announcer, 7200.0)) == [0.0, 1.0]
 
 
 def test_what_is_not_announced_is_not_re_announced() -> None:
@@ -249,6 +260,55 @@ def test_thousands_of_addresses_are_told_of_in_half_a_second() -> None:
     for at in range(5):
         assert sum(at <= when < at + 1 for when, _, _ in sent) <= announcer.config.frames_per_second + 128
     assert len(sent) == 10 * len(MANY)
+
+
+def test_addresses_gained_little_by_little_are_each_told_of_once_before_any_is_twice() -> None:
+    announcer = make_announcer()
+    sent: list[tuple[float, int, bytes]] = []
+    for turn in range(20):
+        for address in MANY[turn * 64 : turn * 64 + 64]:
+            announcer.announce(address, turn / 500)
+        sent += run(announcer, turn / 500, turn / 500)
+    sent += run(announcer, 1.0, 0.04)
+    kinds = [said.operation for _, _, said in heard(sent)]
+    assert kinds[:64] + kinds[128:1344] == ["request"] * 1280, "the first 64 had all of the line to themselves"
+
+
+def test_what_waits_its_turn_is_not_said_once_it_is_withdrawn() -> None:
+    announcer = make_announcer()
+    for address in MANY[:500]:
+        announcer.announce(address, 0.0)
+    run(announcer, 0.2)
+    announcer.handle_timer(0.45)
+    for address in MANY[:500]:
+        announcer.withdraw(address, 0.45)
+    assert announcer.frames_to_send() == []
+    assert announcer.next_timer() == math.inf
+
+
+def test_no_turn_is_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not the one that looks for hosts that asked, where there are none; nor the first after a pause."""
+    looked = Counter[int]()
+    turn = 0
+    recent = Requesters.recent
+
+    def count(*args: Any) -> list[tuple[bytes, bytes]]:
+        looked[turn] += 1
+        return recent(*args)
+
+    monkeypatch.setattr(Requesters, "recent", count)
+    announcer = make_announcer()
+    for address in MANY:
+        announcer.announce(address, 0.0)
+    for now in (0.0, 1000.0):
+        while announcer.next_timer() <= now + 1.0:
+            now = max(now, announcer.next_timer())
+            waiting, turn = len(announcer._trains._timers), turn + 1
+            announcer.handle_timer(now)
+            announcer.frames_to_send()
+            assert waiting - len(announcer._trains._timers) <= MAX_DUE
+    assert max(looked.values()) <= announcer.config.frames_per_turn
+    assert looked.total() == 2 * len(MANY), "at the takeover and at the refresh"
 
 
 def test_a_new_address_overtakes_the_repeats_of_thousands() -> None:

@@ -172,7 +172,14 @@ def test_a_flood_of_requests_has_a_bound(announcer: Announcer) -> None:
     assert len(drain(announcer)) == 1
 
 
+@pytest.mark.parametrize("ip", ["0.0.0.0", str(VIP)])
+def test_who_has_no_address_yet_or_claims_ours_is_no_client(announcer: Announcer, ip: str) -> None:
+    announcer.receive(ETH0.index, ask(sender=(CLIENT, ip)), 2.0)
+    assert announcer.statistics().requesters == 0
+
+
 def test_what_is_counted(announcer: Announcer) -> None:
+    announcer.watch(VIP)
     assert announcer.counters(VIP) == AddressCounters(gratuitous_sent=20)
     announcer.receive(ETH0.index, ask(), 2.0)
     announcer.receive(ETH0.index, ask(VIP_TOO), 2.0)

@@ -248,6 +248,7 @@ def test_an_address_that_is_not_wanted_any_more_has_no_outcome_at_any_stage(unti
     first_use.receive(ETH0.index, has(STRANGER), 0.0)
     Lan(first_use, {}).run(until)
     first_use.cancel(VIP)
+    assert first_use.frames_to_send() == []
     assert str(VIP) not in {said.target[1] for _, _, said in heard(run(first_use, 100.0, max(until, 0.0)))}
     assert outcomes(first_use) == []
     assert first_use.next_timer() == math.inf
@@ -301,6 +302,19 @@ def test_thousands_of_new_addresses_are_asked_for_side_by_side() -> None:
     assert Counter(outcome.address for outcome in found) == dict.fromkeys(MANY, 1)
     assert len(sent) == 2 * len(MANY)
     assert max(Counter(int(at) for at in sent).values()) <= PROBES_PER_SECOND + 128
+
+
+def test_many_interfaces_do_not_make_a_turn_long() -> None:
+    ports = [
+        Interface(index=number, name=f"eth{number}", mac=bytes((2, 0, 0, 0, 1, number))) for number in range(1, 41)
+    ]
+    first_use = make(*ports)
+    for address in MANY[:100]:
+        first_use.probe(address, SPARE, 0.0)
+    first_use.handle_timer(0.0)
+    assert len(first_use.frames_to_send()) <= MAX_TURN_FRAMES + len(ports)
+    assert Counter(index for _, index, _ in run(first_use, 5.0)) <= Counter({port.index: 200 for port in ports})
+    assert Counter(map(type, outcomes(first_use))) == {Free: 100}
 
 
 def test_thousands_behind_a_proxy_are_all_found_out_a_little_at_a_time() -> None:

@@ -66,6 +66,14 @@ def test_of_too_many_in_all_those_of_the_address_nobody_asked_for_longest_go() -
     assert len(requesters.recent(number(0), 2, 1.0)) == MAX_REQUESTERS // 256
 
 
+def test_an_address_whose_only_requester_had_to_go_is_no_longer_there() -> None:
+    requesters = Requesters()
+    for value in range(MAX_REQUESTERS + 10):
+        requesters.note(number(value), 2, MAC, number(1), 0.0)
+    assert len(requesters) == MAX_REQUESTERS
+    assert [value for value in range(MAX_REQUESTERS) if not requesters.recent(number(value), 2, 0.0)] == list(range(10))
+
+
 def test_a_forgotten_address_makes_room() -> None:
     requesters = Requesters()
     requesters.note(VIP, 2, MAC, number(1), 0.0)
