@@ -4,8 +4,12 @@ Everything happens on a real folder and the kernel's own events; a test waits fo
 """
 
 import errno
+import json
 import os
+import resource
 import shutil
+import subprocess
+import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from ipaddress import IPv4Address
@@ -18,11 +22,14 @@ import watchfiles
 from cluster import folder_source, folder_watch, manifests
 from cluster.errors import Problem
 from cluster.folder_source import FolderSource
+from cluster.folder_statuses import StatusFolder
 from cluster.folder_writer import StatusWriter
 from cluster.model import ObjectName, ServiceStatus
 from cluster.source import SourceReading, SourceTaken
 from cluster.statuses import file_name, render_status
+from tests.cluster import full_disk
 from tests.cluster.helpers import POOL, wrap
+from tests.tree import ROOT
 
 DEADLINE = 20
 """Seconds; a machine that is busy is slow, not wrong."""
@@ -652,3 +659,54 @@ async def test_where_there_are_no_locks_it_is_said(tmp_path: Path, monkeypatch: 
     assert names(reading) == ["web"]
     (warning,) = reading.warnings
     assert (warning.message, warning.place.file) == ("cannot be locked: No locks available", str(folder))
+
+
+# ---- file systems that refuse
+
+
+@pytest.mark.needs("netns")
+@pytest.mark.parametrize(
+    ("fault", "message", "hint"),
+    [
+        ("full", "No space left on device", "make room on the file system; it is tried again"),
+        ("read-only", "Read-only file system", "make the file system writable; it is tried again"),
+    ],
+)
+def test_a_file_system_that_refuses_loses_nothing(tmp_path: Path, fault: str, message: str, hint: str) -> None:
+    folder = lay_out(tmp_path, "a", "b")
+    ran = subprocess.run(
+        ["unshare", "--mount", sys.executable, "-m", full_disk.__name__, str(folder), fault],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert json.loads(ran.stdout) == {
+        "unwritten": [f"the status of default/a cannot be written: {message}"],
+        "hints": [hint],
+        "during": ["192.0.2.1", "192.0.2.2"],
+        "after": ["192.0.2.11", "192.0.2.12"],
+    }
+
+
+@pytest.mark.parametrize("size", [0, 40])
+def test_a_limit_on_the_size_of_files_leaves_the_old_file_whole(tmp_path: Path, size: int) -> None:
+    folder = tmp_path / "status"
+    folder.mkdir()
+    writer = StatusWriter(StatusFolder(str(folder)))
+    writer.report([status("web", "192.0.2.7")])
+    writer.write(again=False)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    writer.report([status("web", "192.0.2.8")])
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        writer.write(again=False)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    (problem,) = writer.problems
+    assert problem.message == "the status of default/web cannot be written: File too large"
+    assert [path.name for path in folder.iterdir()] == ["default.web.yaml"]
+    assert (folder / "default.web.yaml").read_text() == render_status(status("web", "192.0.2.7"))
+    writer.write(again=True)
+    assert (folder / "default.web.yaml").read_text() == render_status(status("web", "192.0.2.8"))
