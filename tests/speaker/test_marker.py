@@ -58,7 +58,7 @@ def test_the_bytes_are_those_of_the_specification() -> None:
     marker = marker_of([replace(ETH0, addresses=(*ETH0.addresses, LINK_LOCAL))], Tier.SETTLING, watch=3)
     name_hash = sha256(b"eth0").digest()[:2]
     assert encode(marker)[:2] == b"S1"
-    assert msgpack.unpackb(encode(marker)[2:]) == {"w": 3, "t": 1, "i": [[name_hash, 0b111]], "m": [ETH0.mac]}
+    assert msgpack.unpackb(encode(marker)[2:]) == {"w": 3, "t": 1, "i": [[name_hash, 0b101]], "m": [ETH0.mac]}
 
 
 def test_the_largest_marker_fits_into_metadata() -> None:
@@ -168,15 +168,20 @@ def test_order_and_repetition_do_not_matter() -> None:
     [
         (ETH0, (4,)),
         (replace(ETH0, addresses=()), (4,)),  # an address on it is not needed for ARP
-        (replace(ETH0, addresses=(LINK_LOCAL,)), (4, 6)),
-        (replace(ETH0, addresses=(IPv6Interface("2001:db8::1/64"),)), (4,)),
-        (replace(ETH0, has_broadcast=False, addresses=(LINK_LOCAL,)), (6,)),
+        (replace(ETH0, addresses=(LINK_LOCAL,)), (4,)),  # nothing here speaks NDP
+        (replace(ETH0, has_broadcast=False, addresses=(LINK_LOCAL,)), ()),
         (replace(ETH0, has_arp=False), ()),
-        (replace(ETH0, has_carrier=False, addresses=(LINK_LOCAL,)), ()),
+        (replace(ETH0, has_carrier=False), ()),
     ],
 )
 def test_the_families_are_those_that_can_be_announced(interface: Interface, families: tuple[int, ...]) -> None:
     assert marker_of([interface]).families == families
+
+
+def test_the_families_of_several_interfaces_are_united() -> None:
+    one, other = MarkedInterface(b"aa", has_ipv6=True, has_carrier=True), MarkedInterface(b"bb", True, True, False)
+    assert Marker(interfaces=(one, other)).families == (6,)
+    assert Marker(interfaces=(one, replace(other, has_carrier=True))).families == (4, 6)
 
 
 def test_of_too_many_the_lowest_are_told_in_whatever_order_they_come() -> None:
