@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("cluster", "gossip", "sim", "starling")
+PACKAGES = ("cluster", "controller", "gossip", "sim", "speaker", "starling", "telemetry")
 
 
 @functools.cache
