@@ -69,6 +69,5 @@ class Pacer(Generic[JobT]):
         return self._as_of if self._credit >= 1 else self._as_of + (BURST - self._credit) / self._rate
 
     def _grow(self, now: float) -> None:
-        if now > self._as_of:
-            self._credit = min(MAX_CREDIT, self._credit + (now - self._as_of) * self._rate)
-            self._as_of = now
+        self._credit = min(MAX_CREDIT, self._credit + (now - self._as_of) * self._rate)
+        self._as_of = now
