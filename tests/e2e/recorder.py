@@ -35,7 +35,7 @@ ETH_P_ARP = 0x0806
 BUFFER_BYTES = 16 * 1024 * 1024
 EVERYBODY = "ff:ff:ff:ff:ff:ff"
 NOBODY = "00:00:00:00:00:00"
-ANSWER_WITHIN = 0.25
+ANSWER_WITHIN = 0.15
 """Seconds in which a node that means to answer has done so, on a machine that others use too."""
 
 
@@ -71,7 +71,8 @@ class Frame:
 
     @property
     def is_gratuitous(self) -> bool:
-        return bool(self.arp.psrc == self.arp.pdst)
+        """Whether it tells everybody, unasked, whose the address is."""
+        return bool(self.arp.psrc == self.arp.pdst and self.ether.dst == EVERYBODY)
 
     def claims(self, address: str) -> bool:
         """Whether its sender says that the address is its own."""
@@ -85,7 +86,7 @@ class Frame:
 class Recorder:
     """What a host hears. :func:`record` makes one."""
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: Host, interface: str = INTERFACE) -> None:
         self.host = host
         self.frames: list[Frame] = []
         self._arrived = trio.Event()
@@ -93,7 +94,7 @@ class Recorder:
         self._socket.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
         self._socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, BUFFER_BYTES)
         self._socket.setblocking(False)
-        self._socket.bind((INTERFACE, ETH_P_ALL))  # with ETH_P_ARP it would not hear what the host itself sends
+        self._socket.bind((interface, ETH_P_ALL))  # with ETH_P_ARP it would not hear what the host itself sends
 
     def close(self) -> None:
         self._socket.close()
@@ -138,7 +139,13 @@ class Recorder:
 
     def question(self, address: str, **changes: Any) -> Any:
         """A request of this host for an address, as its kernel would make it."""
-        fields = {"op": 1, "hwsrc": self.host.mac, "psrc": self.host.address, "hwdst": NOBODY, "pdst": address} | changes
+        fields = {
+            "op": 1,
+            "hwsrc": self.host.mac,
+            "psrc": self.host.address,
+            "hwdst": NOBODY,
+            "pdst": address,
+        } | changes
         to = fields.pop("to", EVERYBODY)
         return Ether(src=fields["hwsrc"], dst=to) / ARP(**fields)
 
@@ -176,9 +183,9 @@ def _seconds(value: bytes) -> float:
 
 
 @asynccontextmanager
-async def record(*hosts: Host) -> AsyncIterator[list[Recorder]]:
+async def record(*hosts: Host, interface: str = INTERFACE) -> AsyncIterator[list[Recorder]]:
     """Recorders on these hosts, at work."""
-    recorders = [Recorder(host) for host in hosts]
+    recorders = [Recorder(host, interface) for host in hosts]
     try:
         async with trio.open_nursery() as nursery:
             for recorder in recorders:

@@ -44,6 +44,8 @@ class Stage:
         self.lab = lab
         self._since = dict.fromkeys(lab.nodes, 0)
         self._fallen: dict[str, None] = {}
+        folder = lab.folder / MANIFESTS
+        self._texts = {path.name: path.read_text() for path in sorted(folder.glob("*.yaml"))}
 
     @property
     def nodes(self) -> list[str]:
@@ -98,6 +100,11 @@ class Stage:
         yield documents
         self.put(name, yaml.safe_dump_all(documents))
 
+    def restore(self, name: str) -> None:
+        """Write a manifest as it was at first, if it is not so."""
+        if self.path(name).read_text() != self._texts[name]:
+            self.put(name, self._texts[name])
+
     # ---- what it says
 
     def log(self, node: str) -> list[dict[str, Any]]:
@@ -113,7 +120,9 @@ class Stage:
         """The first line of a node's log about this event with these fields; waits for it."""
 
         def look() -> dict[str, Any] | None:
-            return next((line for line in self.log(node) if line["event"] == event and fields.items() <= line.items()), None)
+            return next(
+                (line for line in self.log(node) if line["event"] == event and fields.items() <= line.items()), None
+            )
 
         return await eventually(look, within)
 
@@ -167,9 +176,7 @@ class Stage:
                 macs = await recorder.owners(asked)
                 looks.append({address: [self.node(mac) for mac in found] for address, found in macs.items()})
                 latest = looks[-1]
-                is_met = all(
-                    len(found) == 1 and asked[address] in (None, *found) for address, found in latest.items()
-                )
+                is_met = all(len(found) == 1 and asked[address] in (None, *found) for address, found in latest.items())
                 if is_met and looks[-AGREEING:] == [latest] * AGREEING:
                     return {address: found[0] for address, found in latest.items()}
         raise AssertionError(f"wanted {asked}, got {looks[-1:]} after {within:g} s; {self.lab.last_words()}")
@@ -185,7 +192,12 @@ class Stage:
         self.lab.nodes[node].speaker.kill()
 
     async def tidy(self) -> None:
-        """Undo what a test did: cables in, nothing blocked, every speaker running."""
+        """Undo what a test did: manifests as at first, cables in, nothing blocked, every speaker running."""
+        for path in sorted((self.lab.folder / MANIFESTS).glob("*.yaml")):
+            if path.name not in self._texts:
+                path.unlink()
+        for name in self._texts:
+            self.restore(name)
         await self.lab.lan.repair()
         for name, node in self.lab.nodes.items():
             await self.lab.lan.mend(name)
