@@ -35,7 +35,7 @@ class CommandEntry:
 COMMANDS: dict[str, CommandEntry] = {
     "check": CommandEntry("cluster.cli:check", "Check manifests: every error with its place and cure."),
     "controller": CommandEntry("controller.cli:controller", "Give addresses to services, from a folder of manifests."),
-    "demo": CommandEntry("starling.demo:demo", "A ring on this machine, one member killed: who notices when."),
+    "demo": CommandEntry("starling.demo:demo", "A cluster on this machine: a cable is cut, an address moves."),
     "speaker": CommandEntry("speaker.cli:speaker", "Announce this node's share of the addresses."),
     "status": CommandEntry("speaker.cli:status", "How a speaker does: members, addresses, what is wrong."),
     "why": CommandEntry("speaker.cli:why", "Who owns an address, and why not another node."),

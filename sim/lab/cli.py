@@ -15,8 +15,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, NoReturn
@@ -26,20 +25,17 @@ import trio
 
 from gossip import PROFILES
 from sim.lab.clients import wait_served
-from sim.lab.errors import LabError
+from sim.lab.endings import EXIT_UNAVAILABLE, refusing, until_signalled
 from sim.lab.folders import open_folder, running
 from sim.lab.nodes import Lab, copy_manifests, environment, open_lab, starling, write_manifests
 from sim.lab.plan import CLIENT, MAX_NODES, MAX_SERVICES, OBSERVER, render_manifests
-from sim.lab.scenario import ScenarioError, decode_scenario_untrusted
+from sim.lab.scenario import decode_scenario_untrusted
 from sim.lab.story import run_scenario, write_plan
 from sim.lab.verdicts import tell
 
 EXIT_NO: Final = 1
-EXIT_USAGE: Final = 2
-EXIT_UNAVAILABLE: Final = 3
 DOWN_TIMEOUT: Final = 20.0
 """Seconds for a lab to end when it is asked to."""
-END_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @click.group()
@@ -74,7 +70,7 @@ def up(
         raise click.UsageError("the manifests of --source say which nodes and services there are")
     if detach:
         _detach()
-    with _refusing("up"), open_folder("up") as folder:
+    with refusing("lab up"), open_folder("up") as folder:
         if source is not None:
             copy_manifests(source, folder)
         else:
@@ -149,7 +145,7 @@ def run(file: Path, with_json: bool, keep: Path | None) -> None:
 
     Exit codes: 0 all expectations met, 1 not all, 2 the file is wrong, 3 no lab can be had here.
     """
-    with _refusing("run"):
+    with refusing("lab run"):
         scenario = decode_scenario_untrusted(file.read_bytes(), str(file))
     told: dict[str, Any] = {}
 
@@ -159,7 +155,7 @@ def run(file: Path, with_json: bool, keep: Path | None) -> None:
     async def tell_it(folder: Path) -> None:
         told.update(await run_scenario(scenario, folder, starling(scenario.profile), say))
 
-    with _refusing("run"), open_folder("run") as folder:
+    with refusing("lab run"), open_folder("run") as folder:
         write_plan(scenario, file.parent, folder)
         try:
             trio.run(until_signalled, partial(tell_it, folder))
@@ -198,53 +194,3 @@ def _keep(folder: Path, target: Path) -> None:
             copy = target / path.relative_to(folder)
             copy.parent.mkdir(parents=True, exist_ok=True)
             copy.write_bytes(path.read_bytes())
-
-
-async def until_signalled(work: Callable[[], Awaitable[None]]) -> None:
-    """Do something until it is done or we are asked to end, which is an orderly end too."""
-    async with trio.open_nursery() as nursery:
-
-        async def wait_signal() -> None:
-            with trio.open_signal_receiver(*END_SIGNALS) as signals:
-                async for number in signals:
-                    raise Interrupted(number)
-
-        nursery.start_soon(wait_signal)
-        await work()
-        nursery.cancel_scope.cancel()
-
-
-class Interrupted(Exception):
-    """A signal asked us to end."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(signal.Signals(number).name)
-        self.number = number
-
-
-@contextmanager
-def _refusing(command: str) -> Iterator[None]:
-    """Turn what can go wrong into a line and an exit code."""
-    try:
-        yield
-    except* ScenarioError as group:
-        _exit(command, group, EXIT_USAGE)
-    except* LabError as group:
-        _exit(command, group, EXIT_UNAVAILABLE)
-    except* Interrupted as group:
-        sys.exit(128 + next(_each(group)).number)
-
-
-def _exit(command: str, group: BaseExceptionGroup[Any], code: int) -> NoReturn:
-    for error in _each(group):
-        for line in str(error).splitlines():
-            click.echo(f"starling lab {command}: {line}", err=True)
-    sys.exit(code)
-
-
-def _each(group: BaseExceptionGroup[Any]) -> Iterator[Any]:
-    for error in group.exceptions:
-        if isinstance(error, BaseExceptionGroup):
-            yield from _each(error)
-        else:
-            yield error

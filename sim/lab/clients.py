@@ -16,6 +16,7 @@ from typing import Final
 
 import trio
 
+from sim.lab import meter
 from sim.lab.errors import LabError
 from sim.lab.nodes import Lab, environment, python
 from sim.lab.plan import CLIENT, OBSERVER
@@ -38,6 +39,8 @@ class Sight:
 
     at: float
     by: tuple[str, ...]
+    since: float
+    """The first of the answers in a row that came from the same."""
 
 
 class Clients:
@@ -45,7 +48,7 @@ class Clients:
 
     def __init__(self, lab: Lab, heard: Callable[[str, str, Ask], None] | None = None) -> None:
         self._lab = lab
-        self._heard = heard
+        self.heard = heard
         self._names = {host.mac: name for name, host in lab.lan.hosts.items()}
         self._services: dict[str, str] = {}
         self._latest: dict[tuple[str, str], Sight] = {}
@@ -60,7 +63,7 @@ class Clients:
         self.asks[kind] = {service: [] for service in lab.addresses}
         host = lab.lan.hosts[HOSTS[kind]]
         targets = [f"{lab.addresses[service.name]}:{service.port}" for service in lab.plan.services]
-        words = python("sim.lab.meter", kind, "--every", str(every), "--source", host.address, *targets)
+        words = python(meter.__name__, kind, "--every", str(every), "--source", host.address, *targets)
         variables = [f"{name}={value}" for name, value in environment().items()]
         process = await trio.lowlevel.open_process(
             [*host.namespace.prefix, "env", *variables, *words],
@@ -70,12 +73,20 @@ class Clients:
         )
         nursery.start_soon(self._read, kind, process)
 
+    def sight(self, kind: str, service: str) -> Sight | None:
+        """The latest answer; None when there is none that is current."""
+        sight = self._latest.get((kind, service))
+        return None if sight is None or sight.at < time.monotonic() - CURRENT else sight
+
     def owner(self, service: str) -> str | None:
         """Who has answered for a service's address last, by ARP; None when nobody did lately, or several did."""
-        sight = self._latest.get(("arp", service))
-        if sight is None or sight.at < time.monotonic() - CURRENT or len(sight.by) != 1:
-            return None
-        return sight.by[0]
+        sight = self.sight("arp", service)
+        return sight.by[0] if sight is not None and len(sight.by) == 1 else None
+
+    async def wait_for(self, condition: Callable[[], bool]) -> None:
+        """Wait until something is true that depends on what was answered."""
+        while not condition():
+            await self._changed.wait()
 
     async def wait_settled(self, since: float = 0.0) -> None:
         """Wait until each kind of question about each service was answered by one node, asked later than an instant."""
@@ -83,7 +94,6 @@ class Clients:
         with trio.move_on_after(SETTLE_TIMEOUT):
             while missing := [key for key in wanted if not self._is_settled(key, since)]:
                 await self._changed.wait()
-                self._changed = trio.Event()
             return
         services = ", ".join(dict.fromkeys(service for _, service in missing))
         raise LabError(f"no answer for {services} within {SETTLE_TIMEOUT:g} s; {self._lab.last_words()}")
@@ -115,10 +125,12 @@ class Clients:
         if ask.answered_at is not None:
             latest = self._latest.get((kind, service))
             if latest is None or latest.at < ask.asked_at:
-                self._latest[kind, service] = Sight(ask.asked_at, ask.by)
+                since = latest.since if latest is not None and latest.by == ask.by else ask.asked_at
+                self._latest[kind, service] = Sight(ask.asked_at, ask.by, since)
                 self._changed.set()
-        if self._heard is not None:
-            self._heard(kind, service, ask)
+                self._changed = trio.Event()
+        if self.heard is not None:
+            self.heard(kind, service, ask)
 
 
 async def wait_served(lab: Lab) -> None:

@@ -22,6 +22,7 @@ from cluster.folder import read_files
 from cluster.folder_source import FolderSource
 from cluster.manifests import read_manifests
 from cluster.model import Snapshot
+from sim.lab import service
 from sim.lab.addresses import INTERFACE
 from sim.lab.errors import LabError
 from sim.lab.lan import Host, Lan, open_lan
@@ -203,7 +204,7 @@ async def open_lab(folder: Path, commands: Commands) -> AsyncIterator[Lab]:
         lab.controller = await lab.start(CLIENT, "controller", commands.controller(plan, folder))
         for name in plan.nodes:
             ports = [str(port) for port in plan.ports]
-            workload = await lab.start(name, f"workload-{name}", python("sim.lab.service", name, *ports))
+            workload = await lab.start(name, f"workload-{name}", python(service.__name__, name, *ports))
             command = commands.speaker(plan, folder, name)
             speaker = await lab.start(name, f"speaker-{name}", command)
             lab.nodes[name] = Node(lan.hosts[name], command, speaker, workload)

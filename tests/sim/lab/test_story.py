@@ -14,16 +14,17 @@ from sim.lab.plan import Plan
 from sim.lab.scenario import ScenarioError, decode_scenario_untrusted
 from sim.lab.story import run_scenario, write_plan
 from sim.lab.verdicts import tell
+from tests.sim.lab import stand_in
 from tests.tree import ROOT
 
 pytestmark = [pytest.mark.needs("netns"), pytest.mark.slow]
-STAND_IN = [sys.executable, "-P", str(Path(__file__).with_name("stand_in.py"))]
+STAND_IN = [sys.executable, "-P", stand_in.__file__]
 FIRST = 100
 SLOW_TO_NOTICE = 200.0
 """Milliseconds: far more than the stand-in takes to follow a fault that it sees."""
 
 
-def stand_in() -> Commands:
+def stand_ins() -> Commands:
     def addresses(plan: Plan) -> dict[str, str]:
         return {service.name: f"10.225.28.{FIRST + place}" for place, service in enumerate(plan.services)}
 
@@ -42,7 +43,7 @@ async def tell_story(folder: Path, *lines: str) -> dict[str, Any]:
     text = "\n".join(("name: story", "nodes: 3", "services: 2", *lines))
     scenario = decode_scenario_untrusted(text.encode(), "story.yaml")
     write_plan(scenario, ROOT, folder)
-    return await run_scenario(scenario, folder, stand_in(), lambda line: None)
+    return await run_scenario(scenario, folder, stand_ins(), lambda line: None)
 
 
 def owners(told: dict[str, Any], service: str = "default/svc-1") -> list[str]:
@@ -141,7 +142,7 @@ async def test_a_one_way_partition_and_loss_are_done_to_those_named(tmp_path: Pa
 async def test_a_lab_that_does_not_come_up_says_whose_fault_it_is(tmp_path: Path) -> None:
     scenario = decode_scenario_untrusted(b"name: x\nnodes: 1\nfor: 1s\n", "x.yaml")
     write_plan(scenario, ROOT, tmp_path)
-    works = stand_in()
+    works = stand_ins()
     broken = Commands(lambda plan, folder, name: ["sh", "-c", "echo I will not >&2"], works.controller)
     with pytest.RaisesGroup(pytest.RaisesExc(LabError, match="speaker-n1 ended: I will not"), flatten_subgroups=True):
         await run_scenario(scenario, tmp_path, broken, lambda line: None)
@@ -152,4 +153,4 @@ async def test_a_name_that_the_manifests_lack_is_a_mistake_of_the_file(tmp_path:
     scenario = decode_scenario_untrusted(text.encode(), "x.yaml")
     write_plan(scenario, ROOT, tmp_path)
     with pytest.RaisesGroup(pytest.RaisesExc(ScenarioError, match="no node 'n1'; write"), flatten_subgroups=True):
-        await run_scenario(scenario, tmp_path, stand_in(), lambda line: None)
+        await run_scenario(scenario, tmp_path, stand_ins(), lambda line: None)

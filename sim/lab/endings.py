@@ -1,0 +1,74 @@
+"""How commands that run a lab end: in good order when they are told to, with a reason when something is wrong.
+
+Rules kept here:
+
+* Exit codes: 2 for a wrong file, 3 for what could not be done, 128 and the number of the signal that asked for the end.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final, NoReturn
+
+import click
+import trio
+
+from sim.lab.errors import LabError
+from sim.lab.scenario import ScenarioError
+
+EXIT_USAGE: Final = 2
+EXIT_UNAVAILABLE: Final = 3
+END_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+async def until_signalled(work: Callable[[], Awaitable[None]]) -> None:
+    """Do something until it is done or we are asked to end, which is an orderly end too."""
+    async with trio.open_nursery() as nursery:
+
+        async def wait_signal() -> None:
+            with trio.open_signal_receiver(*END_SIGNALS) as signals:
+                async for number in signals:
+                    raise Interrupted(number)
+
+        nursery.start_soon(wait_signal)
+        await work()
+        nursery.cancel_scope.cancel()
+
+
+class Interrupted(Exception):
+    """A signal asked us to end."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+
+
+@contextmanager
+def refusing(command: str) -> Iterator[None]:
+    """Turn what can go wrong into a line and an exit code."""
+    try:
+        yield
+    except* ScenarioError as group:
+        _exit(command, group, EXIT_USAGE)
+    except* LabError as group:
+        _exit(command, group, EXIT_UNAVAILABLE)
+    except* Interrupted as group:
+        sys.exit(128 + next(_each(group)).number)
+
+
+def _exit(command: str, group: BaseExceptionGroup[Any], code: int) -> NoReturn:
+    for error in _each(group):
+        for line in str(error).splitlines():
+            click.echo(f"starling {command}: {line}", err=True)
+    sys.exit(code)
+
+
+def _each(group: BaseExceptionGroup[Any]) -> Iterator[Any]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _each(error)
+        else:
+            yield error
