@@ -13,7 +13,7 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -26,6 +26,7 @@ import trio
 from sim.lab.clients import Clients
 from sim.lab.endings import refusing, until_signalled
 from sim.lab.errors import LabError
+from sim.lab.faults import NODE_ACTIONS
 from sim.lab.folders import open_folder
 from sim.lab.namespaces import run
 from sim.lab.nodes import Lab, environment, open_lab, python, starling, write_manifests
@@ -52,10 +53,12 @@ FRAMES: Final = 0.1
 class Fault:
     """What is done to the owner, how it is undone, and what shows it."""
 
+    do: str
+    undo: str
+    """Verbs, as in scenario files."""
     done: str
     undone: str
-    do: Callable[[Lab, str], Awaitable[None]]
-    undo: Callable[[Lab, str], Awaitable[None]]
+    """The same for people."""
     kinds: tuple[str, ...]
     """Kinds of question of which the worst outage counts: udp is a client that knows the address, arp a new one."""
     speaker: str = "runs"
@@ -63,41 +66,11 @@ class Fault:
     has_cable: bool = True
 
 
-async def _cut(lab: Lab, name: str) -> None:
-    await lab.lan.cut(name)
-
-
-async def _mend(lab: Lab, name: str) -> None:
-    await lab.lan.mend(name)
-
-
-async def _kill(lab: Lab, name: str) -> None:
-    lab.nodes[name].speaker.kill()
-    await trio.lowlevel.checkpoint()
-
-
-async def _stop(lab: Lab, name: str) -> None:
-    lab.nodes[name].speaker.ask_to_stop()
-    await trio.lowlevel.checkpoint()
-
-
-async def _restart(lab: Lab, name: str) -> None:
-    await lab.restart(name)
-
-
+AGAIN: Final = "the speaker of {} is started again"
 FAULTS: Final = {
-    "cut": Fault("the cable of {} is cut", "the cable of {} is back", _cut, _mend, ("udp",), has_cable=False),
-    "kill": Fault(
-        "the speaker of {} is killed", "the speaker of {} is started again", _kill, _restart, ("udp", "arp"), "killed"
-    ),
-    "stop": Fault(
-        "the speaker of {} is told to stop",
-        "the speaker of {} is started again",
-        _stop,
-        _restart,
-        ("udp", "arp"),
-        "stopped",
-    ),
+    "cut": Fault("cut", "mend", "the cable of {} is cut", "the cable of {} is back", ("udp",), has_cable=False),
+    "kill": Fault("kill", "restart", "the speaker of {} is killed", AGAIN, ("udp", "arp"), "killed"),
+    "stop": Fault("stop", "restart", "the speaker of {} is told to stop", AGAIN, ("udp", "arp"), "stopped"),
 }
 
 
@@ -153,7 +126,7 @@ class Stage:
         if before is None:
             raise LabError(f"nobody has {self.scene.address} now")
         at = time.monotonic()
-        await fault.do(self.lab, before)
+        await NODE_ACTIONS[fault.do](self.lab, before)
         node = self.scene.node(before)
         node.has_cable, node.speaker = fault.has_cable, fault.speaker
         self.tell(fault.done.format(before), at)
@@ -171,7 +144,7 @@ class Stage:
     async def undo(self, fault: Fault, name: str) -> None:
         """Bring a node back and wait until everybody knows and the address has settled."""
         at = time.monotonic()
-        await fault.undo(self.lab, name)
+        await NODE_ACTIONS[fault.undo](self.lab, name)
         node = self.scene.node(name)
         node.has_cable, node.speaker = True, "runs"
         self.tell(fault.undone.format(name), at)

@@ -14,8 +14,8 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, NoReturn
@@ -178,13 +178,23 @@ def down() -> None:
         click.echo("no lab is running")
         sys.exit(EXIT_NO)
     for pid in labs.values():
-        os.kill(pid, signal.SIGTERM)
-    deadline = time.monotonic() + DOWN_TIMEOUT
-    while (left := running("up").keys() & labs.keys()) and time.monotonic() < deadline:
-        trio.run(trio.sleep, 0.05)
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+    left = trio.run(_wait_gone, labs)
     for folder in labs:
         click.echo(f"{'still there' if folder in left else 'ended'}: {folder}")
     sys.exit(EXIT_UNAVAILABLE if left else 0)
+
+
+async def _wait_gone(labs: Mapping[Path, int]) -> list[Path]:
+    """Wait until the processes that run labs have ended; gives the folders of those that have not in time."""
+    with trio.move_on_after(DOWN_TIMEOUT):
+        for pid in labs.values():
+            with suppress(ProcessLookupError):
+                pidfd = os.pidfd_open(pid)
+                await trio.lowlevel.wait_readable(pidfd)
+                os.close(pidfd)
+    return [folder for folder in running("up") if folder in labs]
 
 
 def _keep(folder: Path, target: Path) -> None:

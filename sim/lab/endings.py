@@ -11,7 +11,7 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 import click
 import trio
@@ -48,22 +48,21 @@ class Interrupted(Exception):
 
 @contextmanager
 def refusing(command: str) -> Iterator[None]:
-    """Turn what can go wrong into a line and an exit code."""
+    """Turn what can go wrong into lines and an exit code."""
+    code, errors = 0, list[Any]()
     try:
         yield
     except* ScenarioError as group:
-        _exit(command, group, EXIT_USAGE)
+        code, errors = EXIT_USAGE, list(_each(group))
     except* LabError as group:
-        _exit(command, group, EXIT_UNAVAILABLE)
+        code, errors = EXIT_UNAVAILABLE, list(_each(group))
     except* Interrupted as group:
-        sys.exit(128 + next(_each(group)).number)
-
-
-def _exit(command: str, group: BaseExceptionGroup[Any], code: int) -> NoReturn:
-    for error in _each(group):
+        code = 128 + next(_each(group)).number
+    for error in errors:
         for line in str(error).splitlines():
             click.echo(f"starling {command}: {line}", err=True)
-    sys.exit(code)
+    if code:
+        sys.exit(code)  # not in a handler, where an exit would become part of a group
 
 
 def _each(group: BaseExceptionGroup[Any]) -> Iterator[Any]:

@@ -2,7 +2,8 @@
 
 Rules kept here:
 
-* One table: a verb and its action. Which keys each needs is said where scenario files are read.
+* Two tables: verbs that are done to one node after the other, and verbs that are done to the LAN. Which keys each needs
+  is said where scenario files are read.
 * An action is done when its effect has begun: a cable is out, a signal is sent. It does not wait for what follows.
 """
 
@@ -11,46 +12,46 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final, TypeAlias
 
+import trio
+
 from sim.lab.nodes import Lab
-from sim.lab.scenario import VERBS, Fault
+from sim.lab.scenario import Fault
 
-Action: TypeAlias = Callable[[Lab, Fault, Sequence[str], Sequence[str]], Awaitable[None]]
-"""Takes the lab, the fault, and the names of the nodes and of the other side that its references mean now."""
-
-
-async def _cut(lab: Lab, fault: Fault, nodes: Sequence[str], others: Sequence[str]) -> None:
-    for name in nodes:
-        await lab.lan.cut(name)
+NodeAction: TypeAlias = Callable[[Lab, str], Awaitable[None]]
+LanAction: TypeAlias = Callable[[Lab, Fault, Sequence[str], Sequence[str]], Awaitable[None]]
+"""Takes the names of the nodes, and of those on the other side."""
 
 
-async def _mend(lab: Lab, fault: Fault, nodes: Sequence[str], others: Sequence[str]) -> None:
-    for name in nodes:
-        await lab.lan.mend(name)
+async def _cut(lab: Lab, node: str) -> None:
+    await lab.lan.cut(node)
 
 
-async def _kill(lab: Lab, fault: Fault, nodes: Sequence[str], others: Sequence[str]) -> None:
-    for name in nodes:
-        lab.nodes[name].speaker.kill()
+async def _mend(lab: Lab, node: str) -> None:
+    await lab.lan.mend(node)
 
 
-async def _stop(lab: Lab, fault: Fault, nodes: Sequence[str], others: Sequence[str]) -> None:
-    for name in nodes:
-        lab.nodes[name].speaker.ask_to_stop()
+async def _kill(lab: Lab, node: str) -> None:
+    lab.nodes[node].speaker.kill()
+    await trio.lowlevel.checkpoint()
 
 
-async def _restart(lab: Lab, fault: Fault, nodes: Sequence[str], others: Sequence[str]) -> None:
-    for name in nodes:
-        await lab.restart(name)
+async def _stop(lab: Lab, node: str) -> None:
+    lab.nodes[node].speaker.ask_to_stop()
+    await trio.lowlevel.checkpoint()
 
 
-async def _pause(lab: Lab, fault: Fault, nodes: Sequence[str], others: Sequence[str]) -> None:
-    for name in nodes:
-        lab.nodes[name].speaker.pause()
+async def _restart(lab: Lab, node: str) -> None:
+    await lab.restart(node)
 
 
-async def _resume(lab: Lab, fault: Fault, nodes: Sequence[str], others: Sequence[str]) -> None:
-    for name in nodes:
-        lab.nodes[name].speaker.resume()
+async def _pause(lab: Lab, node: str) -> None:
+    lab.nodes[node].speaker.pause()
+    await trio.lowlevel.checkpoint()
+
+
+async def _resume(lab: Lab, node: str) -> None:
+    lab.nodes[node].speaker.resume()
+    await trio.lowlevel.checkpoint()
 
 
 async def _partition(lab: Lab, fault: Fault, nodes: Sequence[str], others: Sequence[str]) -> None:
@@ -72,7 +73,7 @@ async def _loss(lab: Lab, fault: Fault, nodes: Sequence[str], others: Sequence[s
         await lab.lan.lose(name, fault.per_mille)
 
 
-ACTIONS: Final[Mapping[str, Action]] = {
+NODE_ACTIONS: Final[Mapping[str, NodeAction]] = {
     "cut": _cut,
     "mend": _mend,
     "kill": _kill,
@@ -80,9 +81,19 @@ ACTIONS: Final[Mapping[str, Action]] = {
     "restart": _restart,
     "pause": _pause,
     "resume": _resume,
+}
+LAN_ACTIONS: Final[Mapping[str, LanAction]] = {
     "partition": _partition,
     "partition-oneway": _partition_oneway,
     "repair": _repair,
     "loss": _loss,
 }
-assert ACTIONS.keys() == VERBS.keys()
+
+
+async def do(lab: Lab, fault: Fault, nodes: Sequence[str], others: Sequence[str]) -> None:
+    """Do a fault to the nodes, and those on the other side, that its references mean now."""
+    if fault.verb in LAN_ACTIONS:
+        await LAN_ACTIONS[fault.verb](lab, fault, nodes, others)
+        return
+    for node in nodes:
+        await NODE_ACTIONS[fault.verb](lab, node)

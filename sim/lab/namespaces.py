@@ -112,7 +112,8 @@ class Keeper:
         assert self._process.stdout is not None
         try:
             async with self._turn:
-                with trio.fail_after(ANSWER_TIMEOUT):
+                with trio.fail_after(ANSWER_TIMEOUT) as scope:
+                    scope.shield = True  # what was asked is answered, and read, before the next is asked
                     await self._process.stdin.send_all(line.encode() + b"\n")
                     while b"\n" not in self._rest:
                         chunk = await self._process.stdout.receive_some()

@@ -9,6 +9,7 @@ Rules kept here:
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import aclosing, asynccontextmanager
@@ -64,7 +65,7 @@ class Lab:
     lan: Lan
     folder: Path
     plan: Plan
-    controller: Program | None = None
+    controller: Program = field(init=False)
     nodes: dict[str, Node] = field(default_factory=dict)
     addresses: dict[str, str] = field(default_factory=dict)
     """Service -> the address that the controller gave it."""
@@ -91,7 +92,7 @@ class Lab:
     def last_words(self) -> str:
         """What the programs said last on standard error, those that said anything."""
         programs = [self.controller, *(node.speaker for node in self.nodes.values())]
-        return "; ".join(f"{one.name}: {words}" for one in programs if one and (words := one.last_words()))
+        return "; ".join(f"{program.name}: {words}" for program in programs if (words := program.last_words()))
 
     async def while_all_run(self, waiting: Callable[[], Awaitable[None]]) -> None:
         """Wait for something that needs every program. Raises LabError as soon as one ends."""
@@ -105,8 +106,7 @@ class Lab:
                 nursery.cancel_scope.cancel()
 
             for program in programs:
-                if program is not None:
-                    nursery.start_soon(watch, program)
+                nursery.start_soon(watch, program)
             await waiting()
             nursery.cancel_scope.cancel()
         if ended:
@@ -192,7 +192,8 @@ def python(module: str, *words: str) -> list[str]:
 
 def environment() -> dict[str, str]:
     """What makes the packages found there that are running here."""
-    return {"PYTHONPATH": str(PACKAGES), "PYTHONUNBUFFERED": "1"}
+    path = os.pathsep.join(filter(None, (str(PACKAGES), os.environ.get("PYTHONPATH"))))
+    return {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
 
 
 @asynccontextmanager

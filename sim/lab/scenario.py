@@ -21,6 +21,8 @@ from cluster.yaml_text import Origin, decode_text, read_documents
 from sim.lab.scenario_shapes import FaultShape, Meaning, Reference, ScenarioShape
 
 MAX_FAULTS: Final = 1_000
+MAX_ASKS: Final = 2_000_000
+"""Questions of the client in one story, which are kept until it ends."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +155,10 @@ def _read(reader: Reader) -> Scenario | None:
         reader.refuse(("nodes",), "the manifests of `services` say which nodes there are", "leave it out")
     if len(shape.faults) > MAX_FAULTS:
         reader.refuse(("faults",), f"has more than {MAX_FAULTS} faults", "make several stories of it")
+    asks = shape.length / shape.client.every * (len(shape.services) if by_number else 1)
+    if asks > MAX_ASKS:
+        message = f"lets the client ask {asks:.0f} questions; {MAX_ASKS} are the most"
+        reader.refuse((), message, "write a longer `client: {every: …}`, or a shorter `for`")
     faults = tuple(sorted(_faults(reader, shape), key=lambda fault: fault.at))
     scenario = Scenario(
         name=shape.name,

@@ -23,7 +23,7 @@ import trio
 from sim.lab.addresses import INTERFACE
 from sim.lab.clients import EVERY, Clients
 from sim.lab.errors import LabError
-from sim.lab.faults import ACTIONS
+from sim.lab.faults import do
 from sim.lab.lan import Host
 from sim.lab.namespaces import run
 from sim.lab.nodes import Commands, Lab, copy_manifests, environment, open_lab, python, write_manifests
@@ -84,7 +84,7 @@ class Story:
         self._say(f"{deed.at:9.3f} s  {deed}")
         self.deeds.append(deed)
         place = len(self.deeds) - 1
-        await ACTIONS[fault.verb](self._lab, fault, nodes, others)
+        await do(self._lab, fault, nodes, others)
         self.deeds[place] = replace(deed, took=time.monotonic() - began)
 
     def seen(self) -> dict[str, Seen]:
