@@ -51,6 +51,7 @@ from tests.speaker.ownership_helpers import (
     groups,
     left,
     live,
+    marker,
     metallb,
     node_lists,
     owner,
@@ -321,6 +322,12 @@ def test_every_reason_against_a_node_is_told(
     assert decision.owner is None
     assert decision.reasons == (Reason.NO_CANDIDATE,)
     assert row(decision, "a").reasons == reasons
+
+
+def test_what_a_dead_node_said_of_itself_counts_no_more() -> None:
+    gone = MemberFacts(name="b", is_live=False, marker=marker(Tier.DRAINING, NO_CARRIER))
+    told = row(decide(GROUP, view(A, gone)), "b")
+    assert (told.reasons, told.tier) == ((Reason.DEAD,), None)
 
 
 NOBODYS = [
