@@ -68,18 +68,15 @@ class StatusWriter:
             first.setdefault(reason(exc), Problem(Place(path, 1, 1), message, hint))
         return (*self._lock_problems, *first.values())
 
-    def claim(self) -> bool:
-        """Be the only writer of the folder that is there now, and say whether it is another one than before.
-
-        Raises SourceTaken.
-        """
+    def claim(self) -> None:
+        """Be the only writer of the folder that is there now. Raises SourceTaken."""
         try:
             folder = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError:
-            return False  # whoever looks for manifests says so
+            return  # whoever looks for manifests says so
         if self._lock is not None and os.path.sameopenfile(folder, self._lock):
             os.close(folder)
-            return False
+            return
         self._lock_problems = ()
         try:
             fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -95,7 +92,6 @@ class StatusWriter:
         self.release()
         self._lock = folder
         self._remove_temporary_files()
-        return True
 
     def release(self) -> None:
         """Let another be the writer."""

@@ -13,7 +13,9 @@ import pytest
 import trio
 import watchfiles
 
+from cluster import folder as folder_module
 from cluster import folder_source, folder_watch, manifests
+from cluster.folder import Signature
 from cluster.folder_source import FolderSource
 from tests.cluster.helpers import POOL, wrap
 from tests.cluster.sources import following, ingress, lay_out, messages, names, note, service, status
@@ -76,13 +78,18 @@ CHANGES: dict[str, tuple[Callable[[Path], object], list[str]]] = {
 
 
 @pytest.mark.parametrize(("change", "expected"), CHANGES.values(), ids=CHANGES)
-async def test_a_change_is_seen(tmp_path: Path, change: Callable[[Path], object], expected: list[str]) -> None:
+async def test_a_change_is_seen_and_so_is_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[Path], object], expected: list[str]
+) -> None:
+    monkeypatch.setattr(folder_source, "RESCAN_INTERVAL", 1000.0)
     folder = lay_out(tmp_path, "web")
     async with following(FolderSource(str(folder))) as follower:
         assert names(await follower.next()) == ["web"]
         change(folder)
         reading = await follower.until(lambda reading: not reading.problems and names(reading) == expected)
-    assert reading.warnings == ()
+        assert reading.warnings == ()
+        (folder / "zebra.yaml").write_text(service("zebra"))
+        await follower.until(lambda reading: names(reading) == [*expected, "zebra"])
 
 
 async def test_a_volume_as_the_kubelet_swaps_it(tmp_path: Path) -> None:
@@ -279,6 +286,39 @@ async def test_only_the_file_that_changed_is_parsed_again(tmp_path: Path, parsed
     assert after.snapshot
     same = [old is new for old, new in zip(before.snapshot.services, after.snapshot.services, strict=True)]
     assert same == [True, False, True]
+
+
+async def test_a_file_that_is_as_it_was_is_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+
+    def count(path: str) -> bytes:
+        opened.append(os.path.basename(path))
+        return Path(path).read_bytes()
+
+    monkeypatch.setattr(folder_source, "read_file", count)
+    folder = lay_out(tmp_path, "a", "b")
+    for path in folder.iterdir():
+        os.utime(path, (0, 0))  # one that was changed just now could be changed again in the same tick of its clock
+    async with following(FolderSource(str(folder))) as follower:
+        await follower.next()
+        assert sorted(opened) == ["a.yaml", "b.yaml", "config.yaml"]
+        opened.clear()
+        (folder / "c.yaml").write_text(service("c"))
+        await follower.next()
+    assert set(opened) == {"c.yaml"}
+
+
+async def test_a_file_that_changes_within_a_tick_of_its_clock_is_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folder_module, "RACY_TIME", 10**15)
+    root = lay_out(tmp_path, "web")
+    fixed = (root / "web.yaml").stat()
+    monkeypatch.setattr(Signature, "of", classmethod(lambda cls, status: cls(0, 0, 0, fixed.st_mtime_ns, 0)))
+    async with following(FolderSource(str(root))) as follower:
+        assert names(await follower.next()) == ["web"]
+        (root / "web.yaml").write_text(service("bew"))
+        assert names(await follower.next()) == ["bew"]
 
 
 async def test_no_manifest_is_parsed_for_a_status(tmp_path: Path, parsed: list[str]) -> None:

@@ -70,6 +70,26 @@ def test_statuses_come_in_the_order_in_which_they_are_reported(disk: Disk) -> No
     assert [list(instant) for instant in disk.instants] == [["c"], ["a", "c"], ["a", "b", "c"]]
 
 
+def test_a_file_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+    fsync, replace = os.fsync, os.replace
+
+    def note_fsync(descriptor: int) -> None:
+        calls.append(f"fsync {os.path.basename(os.readlink(f'/proc/self/fd/{descriptor}'))}")
+        fsync(descriptor)
+
+    def note_replace(source: str, target: str) -> None:
+        calls.append(f"replace {os.path.basename(target)}")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", note_fsync)
+    monkeypatch.setattr(os, "replace", note_replace)
+    writer = StatusWriter(StatusFolder(str(tmp_path / "status")))
+    writer.report([status("a", "192.0.2.1")])
+    writer.write(again=False)
+    assert calls == ["fsync .default.a.yaml.tmp", "replace default.a.yaml", "fsync status"]
+
+
 def test_an_address_is_given_up_before_another_has_it(disk: Disk) -> None:
     disk.report(status("a", "192.0.2.1"))
     disk.report(status("b", "192.0.2.1"), status("a"))
