@@ -15,7 +15,7 @@ go before those that take any, and among these the ones that lost theirs before 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 from cluster.model import Address, IPFamily, ObjectName, Pool, Service, ServiceStatus, ServiceType, Snapshot
@@ -118,15 +118,15 @@ class Reconciler:
         if pools is None:
             return Outcome()
         differences = compare(self._services, snapshot.services)
-        touched = differences.changed
         self._services = snapshot.services
+        touched = [service for service in differences.changed if not self._is_as_wanted(service)]
         released = self._allocator.released
         for name in differences.gone:
             self._forget(name)
         if pools != self._pools:
             self._pools = pools
             self._allocator.replace_pools(pools)
-            touched = snapshot.services
+            touched = list(snapshot.services)
         if not touched and not differences.gone:
             return Outcome()
         turn = _Turn()
@@ -136,6 +136,18 @@ class Reconciler:
             turn.requests = self._waiting | turn.requests
         self._serve(turn)
         return self._conclude(turn)
+
+    def _is_as_wanted(self, service: Service) -> bool:
+        """Whether it has changed in nothing but that its status stands now, of which note is taken."""
+        record = self._records.get(service.name)
+        standing = (service.ingress, service.allocated_from_pool)
+        if record is None or standing != (record.wanted.ingress, record.wanted.pool):
+            return False
+        if replace(record.service, ingress=service.ingress, allocated_from_pool=service.allocated_from_pool) != service:
+            return False
+        record.service, record.standing = service, standing
+        self._unwritten.pop(service.name, None)
+        return True
 
     def _forget(self, name: ObjectName) -> None:
         self._allocator.release(name)
@@ -176,7 +188,8 @@ class Reconciler:
             stands = ServiceStatus(service=service.name, ingress=service.ingress, pool=service.allocated_from_pool)
             self._records[service.name] = _Record(service, standing, stands, stands)
             return service.ingress
-        current = record.wanted.ingress if record.standing == standing else service.ingress
+        is_on_its_way = service.name in self._unwritten and not service.ingress  # cleared before it is given another
+        current = record.wanted.ingress if record.standing == standing or is_on_its_way else service.ingress
         record.service, record.standing = service, standing
         return current
 

@@ -90,6 +90,7 @@ class Convergence(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.source = Source(CONFIGURATIONS[0])
+        self.changes = 0
 
     @rule(services=st.lists(SERVICES, min_size=1, max_size=4, unique_by=lambda service: service.name))
     def change_services(self, services: list[Service]) -> None:
@@ -119,7 +120,8 @@ class Convergence(RuleBasedStateMachine):
         self.source.look()
         assert self.source.look() == Outcome(), "the same snapshot gives nothing new"
         self.source.pools = pools
-        self.source.put(replace(late, labels=(("late", "yes" if late.name not in self.source.services else "no"),)))
+        self.changes += 1
+        self.source.put(replace(late, labels=(("change", str(self.changes)),)))
         self.source.turn()
         self.check_who_has_what()
 

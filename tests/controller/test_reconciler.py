@@ -280,6 +280,15 @@ def test_who_waits_is_not_asked_for_nothing() -> None:
     assert source.turn() == Outcome()
 
 
+def test_a_reason_is_not_told_again_when_it_is_written() -> None:
+    """Though there is one more in the way by then."""
+    source = settled([pool("p", "192.0.2.1/32")], service("a", port="80", key="k"))
+    source.put(service("b", asks="192.0.2.1", ingress="10.0.0.1"), service("c", port="81", key="k"))
+    source.turn()
+    assert source.has("c") == "192.0.2.1"
+    assert source.why("b").endswith("address also in use by default/a")
+
+
 def test_another_reason_is_told_again() -> None:
     source = settled(POOLS, service("s", asks="10.0.0.1"))
     source.put(service("s", asks="10.0.0.2"))

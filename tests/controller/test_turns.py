@@ -170,6 +170,24 @@ def test_an_address_is_taken_from_one_before_another_has_it(requests: dict[str, 
         assert all(len(names) == 1 for names in holders.values())
 
 
+def test_what_is_seen_between_two_writes_changes_no_decision() -> None:
+    """Of three on one address one leaves and one comes; that it was cleared in between is not the end of it."""
+    source = settled([FOUR], service("a", key="k"), service("b", port="81", key="k"), service("x"))
+    source.put(replace(source.services[name("b")], sharing_key="l"), service("c", port="81", key="k"))
+    outcome = source.look()
+    cleared, given_to_b, given_to_c = outcome.statuses
+    assert (cleared.ingress, given_to_b.ingress, given_to_c.ingress) == (
+        (),
+        *map(addresses, ("192.0.2.2", "192.0.2.0")),
+    )
+    source.write(Outcome(statuses=(cleared,)))
+    source.take_out("x")
+    again = source.look()
+    assert again.statuses == (given_to_b, given_to_c)
+    source.write(again)
+    assert source.turn() == Outcome()
+
+
 def test_an_address_that_may_have_been_written_is_taken_away_first() -> None:
     """Two swap what they were given, and nobody knows yet whether that stands."""
     source = given([FOUR], service("s"), service("t"))
@@ -236,6 +254,14 @@ def test_a_status_that_is_lost_is_said_again_with_the_next_change() -> None:
     source.put(service("t"))
     source.turn()
     assert source.everybody() == {"a": "192.0.2.0", "s": "192.0.2.1", "t": "192.0.2.2"}
+
+
+def test_what_was_written_and_is_cleared_by_somebody_is_given_anew() -> None:
+    source = settled([FOUR], service("a"), service("s"))
+    source.take_out("a")
+    source.services[name("s")] = service("s")
+    source.turn()
+    assert source.everybody() == {"s": "192.0.2.0"}
 
 
 @pytest.mark.parametrize(
