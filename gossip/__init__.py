@@ -23,6 +23,7 @@ from gossip.envelope import WireConfig
 from gossip.errors import BadPacket, ConfigError, GossipError, LocalError, RemoteError
 from gossip.events import (
     BroadcastSpread,
+    DeathRefuted,
     Event,
     JoinCompleted,
     MemberFailed,
@@ -54,6 +55,7 @@ __all__ = [
     "BroadcastSpread",
     "CloseStream",
     "ConfigError",
+    "DeathRefuted",
     "Event",
     "GossipConfig",
     "GossipError",

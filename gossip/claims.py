@@ -17,7 +17,15 @@ from typing import TYPE_CHECKING
 
 from gossip.addresses import normalise, unpack_host
 from gossip.codec import encode
-from gossip.events import MemberFailed, MemberJoined, MemberLeft, MemberSuspected, MemberUpdated, NameConflict
+from gossip.events import (
+    DeathRefuted,
+    MemberFailed,
+    MemberJoined,
+    MemberLeft,
+    MemberSuspected,
+    MemberUpdated,
+    NameConflict,
+)
 from gossip.members import Member, Record
 from gossip.messages import MAX_INCARNATION, MAX_META_BYTES, MAX_NAME_BYTES, Alive, Dead, NodeState, State, Suspect
 from gossip.precedence import Ruling, judge_accusation, judge_alive, refuting_incarnation
@@ -259,7 +267,8 @@ class Claims:
             return
         if ruling is Ruling.WINS:
             if record is self._own and not self.leaving:
-                self._refute(record, dead.incarnation, now)
+                if self._refute(record, dead.incarnation, now):
+                    self._outbox.emit(DeathRefuted(self.incarnation))
                 return
             self._bury(record, dead, now, done)
         record.accused = max(record.accused, dead.incarnation)
@@ -292,23 +301,24 @@ class Claims:
             at = max(now, record.suspicion.expires_at)
             record.suspicion.timer = self._timers.schedule(at, TimerKind.SUSPICION, record.name)
 
-    def _refute(self, record: Record, accused: int, now: float) -> None:
-        """Overrule an accusation of ourselves with a newer alive (§8.5)."""
+    def _refute(self, record: Record, accused: int, now: float) -> bool:
+        """Overrule an accusation of ourselves with a newer alive (§8.5); False when it is not worth an answer."""
         if (
             judge_accusation(State.DEAD, accused, State.ALIVE, record.incarnation, record.incarnation)
             is Ruling.IS_FORGED
         ):
             self.forgeries_ignored += 1
-            return
+            return False
         incarnation = refuting_incarnation(self.incarnation, accused)
         if incarnation is None:
-            return
+            return False
         self.incarnation = record.incarnation = incarnation
         record.touch()
         self._awareness.apply(1)
         self.refutations += 1
         alive = Alive(incarnation, record.name, record.addr, record.port, record.meta, record.vsn)
         self._gossiper.spread(encode(alive), record.name, now)
+        return True
 
 
 def _is_vacant(record: Record, now: float, reclaim_time: float) -> bool:

@@ -52,6 +52,14 @@ class MemberLeft:
 
 
 @dataclass(frozen=True, slots=True)
+class DeathRefuted:
+    """Others held this node dead, and it has said otherwise, as ``incarnation``. What they did meanwhile they did
+    without it."""
+
+    incarnation: int
+
+
+@dataclass(frozen=True, slots=True)
 class NameConflict:
     """Somebody else claims a member's name from another address. The member is unchanged."""
 
@@ -127,6 +135,7 @@ Event: TypeAlias = (
     | MemberSuspected
     | MemberFailed
     | MemberLeft
+    | DeathRefuted
     | NameConflict
     | UserMessageReceived
     | UserStateReceived

@@ -68,7 +68,7 @@ class Speaker:
     """One node's speaker. Three families of methods:
 
     * inputs take ``now``: ``start`` and ``stop``, what is wanted (``demand_changed``, ``source_changed``), the ring
-      (``ring_heard``, ``members_changed``, ``member_returned``, ``receive_message``, ``exchanged``), the network
+      (``ring_heard``, ``members_changed``, ``reunited``, ``receive_message``, ``exchanged``), the network
       (``interfaces_changed``, ``receive_frame``), the clock (``handle_timer``). After each, drain until empty;
     * drains return what to do: ``frames_to_send``, ``next_command``, ``next_event``;
     * queries change nothing: ``next_timer``, ``obstacles``, and those of ``decisions``, ``holdings``, ``history``,
@@ -148,9 +148,9 @@ class Speaker:
         self._resume_at = now
         self._touch(now)
 
-    def member_returned(self, now: float) -> None:
-        """A member is back that was held dead. It may have announced addresses meanwhile: the owner says again what is
-        its own, though for the owner nothing has changed."""
+    def reunited(self, now: float) -> None:
+        """A member is back that was held dead, or others held this node dead and hear it again. Either may have
+        announced addresses of the other: the owner says again what is its own, though for it nothing has changed."""
         for address in tuple(self.announcer.announced):
             self.announcer.reannounce(address, now)
 

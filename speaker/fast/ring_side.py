@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from gossip import (
+    DeathRefuted,
     JoinCompleted,
     LocalError,
     MemberFailed,
@@ -69,6 +70,8 @@ class RingSide:
                 pump.tell(lambda now: core.receive_message(payload, now))
             case NameConflict(member, (host, port)) if member.name == core.config.node:
                 self._meet_double(f"{host}:{port}")
+            case DeathRefuted():
+                pump.tell(core.reunited)
             case MemberFailed(member, _):
                 self._failed.add(member.name)
             case MemberJoined(member) if member.name != core.config.node:
@@ -77,7 +80,7 @@ class RingSide:
             self._tell_members()
         if isinstance(event, MemberJoined) and event.member.name in self._failed:
             self._failed.discard(event.member.name)
-            pump.tell(core.member_returned)
+            pump.tell(core.reunited)
 
     def _meet_double(self, address: str) -> None:
         name = self._pump.core.config.node

@@ -162,7 +162,7 @@ def test_after_a_healed_partition_one_owner_is_left_and_says_so_again() -> None:
     lan.hosts[first].is_connected = True
     frames = len(lan.hosts[first].sent)
     lan.view()
-    lan.hosts[first].core.member_returned(lan.now)
+    lan.hosts[first].core.reunited(lan.now)
     lan.drain(lan.hosts[first])
     lan.run(0.05)
     assert lan.announcers(ADDRESS) == [first]
