@@ -132,11 +132,11 @@ class Allocator:
         if pool is not None:
             self._spaces_of(pool)
         places = [place for address in addresses if (place := self._atlas.place_of(address))]
-        pools = {space.pool for space, _ in places}
-        families = {space.family for space, position in places if space.is_usable(position)}
-        if len(pools) != 1 or len(families) != len(addresses):
+        pools_hit = {space.pool for space, _ in places}
+        families_hit = {space.family for space, position in places if space.is_usable(position)}
+        if len(pools_hit) != 1 or len(families_hit) != len(addresses):
             raise Refused(f"{show(addresses)} is not allowed in config")
-        if pool is not None and pool not in pools:
+        if pool is not None and pool not in pools_hit:
             raise Refused(f'{show(addresses)} is in pool "{places[0][0].pool}", and pool "{pool}" is asked for')
         return places
 
