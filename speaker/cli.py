@@ -31,6 +31,7 @@ from gossip.cli import (
     read_name,
     read_socket_path,
 )
+from speaker.fast.environment import own_environment
 from speaker.fast.ring_config import read_ring_config
 from speaker.ownership import REASONS, Election, Reason
 from speaker.requests import ALL_REQUESTS, ShowDecision, ShowStatus
@@ -146,7 +147,8 @@ def speaker(source: str, interfaces: tuple[str, ...], **options: Any) -> None:
     )
     _make_folder(os.path.dirname(settings.api))
     sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, "-P", "-m", "speaker.fast", settings.to_text()])  # noqa: S606  # no shell
+    words = [sys.executable, "-P", "-m", "speaker.fast", settings.to_text()]
+    os.execve(sys.executable, words, own_environment())  # noqa: S606  # no shell
 
 
 def _source(text: str) -> str:

@@ -23,12 +23,11 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Final
 
 import trio
 
-import speaker
+from speaker.fast.environment import own_environment
 from speaker.link import (
     MAX_PART_BYTES,
     VERSION,
@@ -222,7 +221,7 @@ class Child:
                     (*self._command, str(descriptor)),
                     stdin=subprocess.DEVNULL,
                     pass_fds=(descriptor,),
-                    env=_environment(),
+                    env=own_environment(),
                 )
             except BaseException:
                 ours.close()
@@ -278,12 +277,6 @@ class Child:
                 return message
             case other:
                 raise BadMessage(f"a {type(other).__name__} came from it")
-
-
-def _environment() -> dict[str, str]:
-    """Ours, and where our own packages are: they need not be installed, and `-P` keeps the working folder out."""
-    home = str(Path(speaker.__file__).parents[1])
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (home, os.environ.get("PYTHONPATH"))))}
 
 
 async def _receive(stream: trio.SocketStream) -> bytes:

@@ -26,7 +26,7 @@ from gossip.control import RING_DESK, Agent, AgentSettings, listen_at, read_key_
 from gossip.driver import open_ring
 from speaker.commands import Command, Exchange, SetLocalAddresses, SetMarker
 from speaker.core import Speaker, SpeakerConfig
-from speaker.fast import notify
+from speaker.fast import garbage, notify
 from speaker.fast.capabilities import Capability, missing
 from speaker.fast.child import Child
 from speaker.fast.desk import speaker_desk
@@ -144,6 +144,8 @@ class FastProcess:
         self._local = LocalSide(local, self._health, self.journal) if local is not None else None
         self._ring_side: RingSide | None = None
         self._meta = b""
+        self._is_long = False
+        """A whole demand is being told."""
         self._interfaces_known = trio.Event()
         self._carriers: frozenset[int] = frozenset()
         self._ring: Ring | None = None
@@ -161,6 +163,8 @@ class FastProcess:
     async def serve(self, keys: tuple[bytes, ...], control: socket.socket, signals: AsyncIterator[int]) -> None:
         """Be in the ring and announce, until a signal or a client wants the end."""
         settings, nursery = self._settings, self._nursery
+        garbage.begin()
+        nursery.start_soon(garbage.collect)
         nursery.start_soon(self._child.run, self._receive)
         nursery.start_soon(self._pump.run)
         if self._local is not None:
@@ -256,7 +260,11 @@ class FastProcess:
                 self.journal.report_all(announced, MAX_PART_OBJECTS)
             case Wanted(change=change, is_reset=is_reset):
                 self._kept = None
+                self._is_long = self._is_long or is_reset
                 self._pump.tell(lambda now: self._core.demand_changed(change, now, is_reset=is_reset))
+                if change.is_complete and self._is_long:
+                    self._is_long = False
+                    garbage.settle()
             case SourceState():
                 self._health.source_changed(message)
         await trio.lowlevel.checkpoint()
