@@ -71,8 +71,8 @@ class Speaker:
       (``ring_heard``, ``members_changed``, ``reunited``, ``receive_message``, ``exchanged``), the network
       (``interfaces_changed``, ``receive_frame``), the clock (``handle_timer``). After each, drain until empty;
     * drains return what to do: ``frames_to_send``, ``next_command``, ``next_event``;
-    * queries change nothing: ``next_timer``, ``obstacles``, and those of ``decisions``, ``holdings``, ``history``,
-      ``announcer``.
+    * queries change nothing: ``next_timer``, ``obstacles``, and those of ``decisions``, ``holdings``, ``disputes``,
+      ``history``, ``announcer``.
     """
 
     def __init__(self, config: SpeakerConfig, *, rng: Random, known: Iterable[Address] = ()) -> None:
@@ -85,7 +85,7 @@ class Speaker:
         self.history: Final = History()
         self._intake: Final = Intake(config.node, ignore_exclude_label=config.ignore_exclude_label)
         self._intake.know(known)
-        self._disputes: Final = Disputes(config.node)
+        self.disputes: Final = Disputes(config.node)
         self._commands: deque[Command] = deque()
         self._events: deque[Event] = deque()
         self._members: tuple[MemberFacts, ...] = ()
@@ -142,8 +142,8 @@ class Speaker:
         if known == self._members:
             return
         self._members = known
-        self._disputes.set_members(known)
-        self._first_use.set_known_macs(self._disputes.macs)
+        self.disputes.set_members(known)
+        self._first_use.set_known_macs(self.disputes.macs)
         self.decisions.change_members(known)
         self._resume_at = now
         self._touch(now)
@@ -159,11 +159,11 @@ class Speaker:
         notice = decode_notice_untrusted(payload)
         if notice is not None and self._announces(notice.address):
             self._dispute(notice.address, notice.sender, "the ring", now)
-            self._disputes.notice(notice)
+            self.disputes.notice(notice)
 
     def exchanged(self, member: str, succeeded: bool, now: float) -> None:
         """The views were exchanged with a member, or that has failed. Call after ``members_changed``."""
-        self._disputes.exchanged(member, succeeded, now)
+        self.disputes.exchanged(member, succeeded, now)
 
     def interfaces_changed(self, interfaces: Iterable[Interface], now: float) -> None:
         """Every interface of this machine."""
@@ -172,7 +172,7 @@ class Speaker:
         self._has_interface = bool(served)
         self._unfit = self._why_unfit(present)
         macs = tuple(interface.mac for interface in present)
-        self._disputes.set_own_macs(macs)
+        self.disputes.set_own_macs(macs)
         had_carrier, self._has_carrier = self._has_carrier, any(interface.has_carrier for interface in served)
         if had_carrier and not self._has_carrier:
             self.holdings.pause("no interface has a carrier", now)
@@ -180,7 +180,7 @@ class Speaker:
         elif self._has_carrier and not had_carrier:
             self._wait_for_ring(now + PATIENCE * self._is_running, now)
         self.announcer.set_own_macs(macs)
-        self._first_use.set_known_macs(self._disputes.macs)
+        self._first_use.set_known_macs(self.disputes.macs)
         self.announcer.set_interfaces(served, now)
         self._first_use.set_interfaces(served)
         meta = encode(marker_of(served, Tier.READY))
@@ -231,7 +231,7 @@ class Speaker:
             return inner
         if not self.decisions.is_settled:
             return min(inner, self._touched_at)
-        return min(inner, self._touched_at, self._disputes.next_due(), self._next_resume())
+        return min(inner, self._touched_at, self.disputes.next_due(), self._next_resume())
 
     def served_of(self, interfaces: Iterable[Interface]) -> tuple[Interface, ...]:
         """Those of the interfaces that addresses are announced on."""
@@ -282,7 +282,7 @@ class Speaker:
         """What comes after the decisions: waiting gains, and two owners."""
         if now >= self._resume_at and self._may_gain(now) and self.holdings.resume(REMAKE_TURN, now):
             self._resume_at = math.inf
-        for dispute in self._disputes.due(now):
+        for dispute in self.disputes.due(now):
             self._judge(dispute, now)
 
     def _announces(self, address: Address) -> bool:
@@ -316,11 +316,11 @@ class Speaker:
             self._events.append(OwnerChanged(decision, before) if owner is not None else NobodyAnnounces(decision))
 
     def _hear_claim(self, claim: Claim, now: float) -> None:
-        claimant = self._disputes.claimant(claim.mac)
+        claimant = self.disputes.claimant(claim.mac)
         if not self._announces(claim.address):
             return
         if claimant is None:
-            report = self._disputes.report(claim, now)
+            report = self.disputes.report(claim, now)
             if report is not None:
                 self._events.append(report)
             self.announcer.reannounce(claim.address, now)
@@ -329,7 +329,7 @@ class Speaker:
 
     def _dispute(self, address: Address, member: str, interface: str, now: float) -> None:
         age = max(0.0, now - self._current_at)
-        dispute = self._disputes.open(address, member, interface, age, now)
+        dispute = self.disputes.open(address, member, interface, age, now)
         if dispute is not None:
             own = dispute.own
             notice = ClaimNotice(sender=own.node, address=address, is_isolated=own.is_isolated, age=own.age)

@@ -14,7 +14,7 @@ Source: design.md §5, "Two owners".
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
@@ -40,7 +40,7 @@ MAX_SETTLED: Final = 4096
 REPORT_INTERVAL: Final = 60.0
 """Seconds between two reports of the same stranger and address."""
 MAX_REPORTED: Final = 4096
-"""Strangers and addresses remembered; what is forgotten is reported again."""
+"""Strangers, addresses and interfaces remembered; what is forgotten is reported again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +75,7 @@ class Disputes:
         self._own: tuple[bytes, ...] = ()
         self._open: dict[Address, Dispute] = {}
         self._settled: dict[tuple[Address, str], float] = {}
-        self._reported: dict[tuple[Address, bytes], float] = {}
+        self._reported: dict[tuple[Address, bytes, str], float] = {}
         self.is_isolated = True
         """Nobody else is live."""
 
@@ -105,11 +105,15 @@ class Disputes:
 
     def report(self, claim: Claim, now: float) -> StrangerClaims | None:
         """What to tell of a stranger's claim, unless that was just told."""
-        key = claim.address, claim.mac
+        key = claim.address, claim.mac, claim.interface
         if now - self._reported.get(key, -math.inf) < REPORT_INTERVAL:
             return None
         _remember(self._reported, key, now, MAX_REPORTED)
-        return StrangerClaims(claim.address, claim.mac, claim.interface)
+        return StrangerClaims(*key)
+
+    def strangers(self, now: float) -> Iterator[StrangerClaims]:
+        """What was reported lately."""
+        return (StrangerClaims(*key) for key, at in self._reported.items() if now - at < REPORT_INTERVAL)
 
     def open(self, address: Address, member: str, interface: str, age: float, now: float) -> Dispute | None:
         """A member claims an address. Gives the dispute if it is new."""

@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, TypeAlias
+from itertools import islice
+from typing import Any, Final, TypeAlias
 
 from cluster.model import Address
 from speaker.core import Speaker
@@ -19,6 +20,8 @@ from speaker.holdings import Holding, Standing
 from speaker.ownership import Candidate, Decision
 
 Json: TypeAlias = dict[str, Any]
+MAX_STRANGERS: Final = 20
+"""Claims of strangers that are told one by one."""
 
 
 class Verdict(IntEnum):
@@ -84,6 +87,12 @@ class Explainer:
         for holding in self._core.holdings:
             if holding.standing in WARNINGS:
                 yield Finding(Verdict.WARNING, f"{holding.address} {_standing(holding)}")
+        for claim in islice(self._core.disputes.strangers(now), MAX_STRANGERS):
+            yield Finding(
+                Verdict.WARNING,
+                f"{claim.address} is claimed by a stranger too, {claim.mac.hex(':')} on {claim.interface}; "
+                "take the address from that machine, or out of the pool",
+            )
         ownerless = self._core.decisions.counts().ownerless
         if ownerless:
             yield Finding(Verdict.WARNING, f"{ownerless} wanted address groups are announced by nobody; `why` says why")

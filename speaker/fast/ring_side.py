@@ -114,7 +114,10 @@ class RingSide:
         self._ring.set_meta(meta)
 
     async def exchange(self, command: Exchange) -> None:
-        """Tell another owner our side, exchange views with it, and have it settled."""
+        """Tell another owner our side, exchange views with it, and have it settled. Who leaves has no side any more:
+        it answers on until the other is heard."""
+        if self.is_leaving:
+            return
         member, succeeded = self._ring.view.member(command.member), False
         if member is not None:
             host, port = member.address
