@@ -6,15 +6,36 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
+from sim.lab.nodes import starling
+from tests.e2e.figures import Figures, Measured
 from tests.e2e.recorder import Recorder, record
 from tests.e2e.stage import Stage, cluster, open_stage
+
+FIGURES = pytest.StashKey[Figures]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[FIGURES] = Figures()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    for line in config.stash[FIGURES].lines():
+        terminalreporter.write_line(line)
+
+
+@pytest.fixture
+def measured(request: pytest.FixtureRequest) -> Measured:
+    """Notes a figure for the end of the run."""
+    return request.config.stash[FIGURES].note
 
 
 @pytest.fixture(scope="module")
 def stage(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    """The lab of a file. A file that wants another than three nodes and three services says so as `CLUSTER`."""
+    """The lab of a file. What it wants other than three nodes and three services it says as `CLUSTER`, and as
+    `PROFILE` other timings of the ring than those of one machine."""
     texts = getattr(request.module, "CLUSTER", None) or cluster(3, 3)
-    with open_stage(tmp_path_factory.mktemp("lab"), texts) as opened:
+    commands = starling(getattr(request.module, "PROFILE", "local"))
+    with open_stage(tmp_path_factory.mktemp("lab"), texts, commands) as opened:
         yield opened
 
 

@@ -1,10 +1,10 @@
-"""A raw socket on a host of the lab: what arrives there, stamped by the kernel and read by scapy, and frames of any kind.
+"""A raw socket on a host of the lab: what arrives there, stamped by the kernel, read by scapy; and any frame to send.
 
 Rules kept here:
 
 * scapy reads every frame and writes every frame. Nothing of the speaker's takes part, so that a mistake which its
   encoder and its decoder share is seen.
-* A frame's time is when the kernel received it: a test that was busy blames nobody. Seconds since the epoch, as in logs.
+* A frame's time is when the kernel received it: a test that was busy blames nobody. It is in seconds since the epoch.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from typing import Any
 import trio
 from scapy.layers.l2 import ARP, Ether
 
-from sim.lab.lan import INTERFACE, Host
+from sim.lab.addresses import INTERFACE
+from sim.lab.lan import Host
 from sim.lab.namespaces import Namespace
 
 CLONE_NEWNET = 0x40000000
@@ -139,7 +140,7 @@ class Recorder:
 
     def question(self, address: str, **changes: Any) -> Any:
         """A request of this host for an address, as its kernel would make it."""
-        fields = {
+        fields: dict[str, Any] = {
             "op": 1,
             "hwsrc": self.host.mac,
             "psrc": self.host.address,

@@ -1,4 +1,4 @@
-"""A lab for several tests: it runs in a thread of its own, and each test finds it as the one before was told to leave it.
+"""A lab for several tests: it runs in a thread of its own, and what a test did to it is undone before the next.
 
 Rules kept here:
 
@@ -24,7 +24,7 @@ import trio
 import yaml
 
 from sim.lab.lan import Host
-from sim.lab.nodes import MANIFESTS, Commands, Lab, environment, open_lab, python, starling, write_manifests
+from sim.lab.nodes import MANIFESTS, Commands, Lab, environment, open_lab, python, write_manifests
 from sim.lab.plan import CLIENT, OBSERVER, render_manifests
 from tests.e2e.recorder import Recorder, socket_in
 
@@ -124,7 +124,8 @@ class Stage:
                 (line for line in self.log(node) if line["event"] == event and fields.items() <= line.items()), None
             )
 
-        return await eventually(look, within)
+        found: dict[str, Any] = await eventually(look, within)
+        return found
 
     async def command(self, *words: str) -> tuple[int, str]:
         """Run `starling` with these words: its exit code and what it printed."""
@@ -211,13 +212,14 @@ class Stage:
 async def eventually(look: Callable[[], Any], within: float = 20.0) -> Any:
     """Wait until something is true, and give it."""
     with trio.fail_after(within):
-        while not (found := look()):
+        while True:
+            if found := look():
+                return found
             await trio.sleep(LOOK_EVERY)
-        return found
 
 
 @contextmanager
-def open_stage(folder: Path, texts: Mapping[str, str], commands: Commands | None = None) -> Iterator[Stage]:
+def open_stage(folder: Path, texts: Mapping[str, str], commands: Commands) -> Iterator[Stage]:
     """A lab of these manifests in a thread of its own; every service has its address, but need not be announced."""
     write_manifests({name: text.encode() for name, text in texts.items()}, folder)
     opened: Future[tuple[Lab, Callable[[], None]]] = Future()
@@ -225,7 +227,7 @@ def open_stage(folder: Path, texts: Mapping[str, str], commands: Commands | None
     async def stay() -> None:
         over = trio.Event()
         token = trio.lowlevel.current_trio_token()
-        async with open_lab(folder, commands or starling("local")) as lab:
+        async with open_lab(folder, commands) as lab:
             await lab.while_all_run(lab.wait_assigned)
             opened.set_result((lab, partial(token.run_sync_soon, over.set)))
             await over.wait()

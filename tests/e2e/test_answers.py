@@ -10,6 +10,7 @@ import pytest
 from scapy.layers.l2 import ARP, Dot1Q, Ether
 
 from sim.lab.namespaces import run
+from tests.e2e.figures import Measured
 from tests.e2e.recorder import EVERYBODY, Frame, Recorder
 from tests.e2e.stage import Stage
 
@@ -107,7 +108,9 @@ async def test_what_is_no_question_to_us_is_not_answered(stage: Stage, observer:
     assert [(answer.ether.src, answer.ether.dst) for answer in answers] == [(owner, stage.observer.mac)]
 
 
-async def test_a_node_that_goes_is_followed_by_one_that_tells_everybody(stage: Stage, observer: Recorder) -> None:
+async def test_a_node_that_goes_is_followed_by_one_that_tells_everybody(
+    stage: Stage, observer: Recorder, measured: Measured
+) -> None:
     address = stage.addresses[0]
     leaver = stage.winner(address)
     heir = stage.winner(address, [node for node in stage.nodes if node != leaver])
@@ -117,7 +120,7 @@ async def test_a_node_that_goes_is_followed_by_one_that_tells_everybody(stage: S
     first = await observer.wait_for(lambda frame: frame.is_gratuitous and frame.claims(address), since)
     await observer.listen(TRAIN[-1] + 2 * TOLERANCE)
     train = observer.announcements(address, since)
-    print(f"announced {1000 * (first.at - began_at):.0f} ms after SIGTERM")
+    measured("SIGTERM to first announcement", first.at - began_at)
     assert first.at - began_at < 1.0
     for number, frame in enumerate(train):
         assert layers(frame) == (

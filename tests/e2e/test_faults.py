@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from tests.e2e.figures import Measured
 from tests.e2e.recorder import Recorder
 from tests.e2e.stage import Stage
 
@@ -40,46 +41,46 @@ class Failure:
         assert await stage.fetch(self.address) == self.owner
 
 
-async def test_a_killed_speaker(stage: Stage, observer: Recorder) -> None:
+async def test_a_killed_speaker(stage: Stage, observer: Recorder, measured: Measured) -> None:
     """Its host goes on, with the addresses on its loopback: nobody may hear of them from its kernel."""
     fault = Failure(stage, observer)
     assert await stage.fetch(fault.address) == fault.owner
     stage.kill(fault.owner)
-    print(f"taken over {await fault.wait_taken_over():.2f} s after SIGKILL")
+    measured("SIGKILL to takeover", await fault.wait_taken_over())
     assert await stage.fetch(fault.address) == fault.heir
     await stage.lab.restart(fault.owner)
     await fault.wait_back()
 
 
-async def test_a_cable_that_is_pulled(stage: Stage, observer: Recorder) -> None:
+async def test_a_cable_that_is_pulled(stage: Stage, observer: Recorder, measured: Measured) -> None:
     fault = Failure(stage, observer)
     assert await stage.fetch(fault.address) == fault.owner
     await stage.lab.lan.cut(fault.owner)
-    print(f"taken over {await fault.wait_taken_over():.2f} s after the cut")
+    measured("cut to takeover", await fault.wait_taken_over())
     assert await stage.fetch(fault.address) == fault.heir
     await stage.lab.lan.mend(fault.owner)
     await fault.wait_back()
 
 
-async def test_a_speaker_that_is_told_to_end(stage: Stage, observer: Recorder) -> None:
+async def test_a_speaker_that_is_told_to_end(stage: Stage, observer: Recorder, measured: Measured) -> None:
     fault = Failure(stage, observer)
     assert await stage.fetch(fault.address) == fault.owner
     stage.stop(fault.owner)
     took = await fault.wait_taken_over()
-    print(f"taken over {took:.3f} s after SIGTERM")
+    measured("SIGTERM to takeover", took)
     assert took < 1.0
     assert await stage.fetch(fault.address) == fault.heir
     await stage.lab.restart(fault.owner)
     await fault.wait_back()
 
 
-async def test_a_speaker_that_stands_still(stage: Stage, observer: Recorder) -> None:
+async def test_a_speaker_that_stands_still(stage: Stage, observer: Recorder, measured: Measured) -> None:
     """It wakes up with a view in which it owns what others have taken over meanwhile."""
     fault = Failure(stage, observer)
     assert await stage.fetch(fault.address) == fault.owner
     speaker = stage.lab.nodes[fault.owner].speaker
     speaker.pause()
-    print(f"taken over {await fault.wait_taken_over():.2f} s after SIGSTOP")
+    measured("SIGSTOP to takeover", await fault.wait_taken_over())
     assert await stage.fetch(fault.address) == fault.heir
     speaker.resume()
     await fault.wait_back()

@@ -1,4 +1,4 @@
-"""What happens to a node's interfaces: addresses are announced where they can be heard, from the right hardware address."""
+"""What happens to a node's interfaces: addresses are announced where they are heard, from the right MAC."""
 
 from __future__ import annotations
 

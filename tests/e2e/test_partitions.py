@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from itertools import pairwise
 
 import pytest
 import trio
 
+from tests.e2e.figures import Measured
 from tests.e2e.recorder import Frame, Recorder
 from tests.e2e.stage import Stage, cluster
 
@@ -43,20 +45,19 @@ class Healing:
 
     def longest_silence(self) -> float:
         times = [self.repaired_at, *(answer.at for answer in self.answers)]
-        return max(later - earlier for earlier, later in zip(times, times[1:], strict=False))
+        return max(later - earlier for earlier, later in pairwise(times))
 
 
 async def heal(stage: Stage, observer: Recorder, address: str) -> Healing:
     """Repair the LAN and go on asking for an address."""
-    since = len(observer.frames)
+    since, repaired_at = len(observer.frames), time.time()
     await stage.lab.lan.repair()
-    repaired_at = time.time()
     with trio.move_on_after(WATCHED):
         while True:
             observer.send(observer.question(address))
             await trio.sleep(ASK_EVERY)
     answers = [frame for frame in observer.frames[since:] if frame.answers(address, stage.observer.mac)]
-    return Healing([answer for answer in answers if answer.at >= repaired_at], repaired_at)
+    return Healing(answers, repaired_at)
 
 
 async def wait_for_two(observer: Recorder, address: str) -> None:
@@ -66,7 +67,7 @@ async def wait_for_two(observer: Recorder, address: str) -> None:
 
 
 @pytest.mark.parametrize("size", [1, 3])
-async def test_the_owner_is_in_a_part_of(stage: Stage, observer: Recorder, size: int) -> None:
+async def test_the_owner_is_in_a_part_of(stage: Stage, observer: Recorder, measured: Measured, size: int) -> None:
     address = stage.addresses[0]
     owner = stage.winner(address)
     others = [node for node in stage.nodes if node != owner]
@@ -79,7 +80,8 @@ async def test_the_owner_is_in_a_part_of(stage: Stage, observer: Recorder, size:
     since = len(observer.frames)
     healing = await heal(stage, observer, address)
     two, silence = healing.last_of_two(), healing.longest_silence()
-    print(f"part of {size}: two owners for {two:.2f} s after the repair, longest silence {1000 * silence:.0f} ms")
+    measured(f"repair to one owner, owner among {size} of 5", two)
+    measured(f"longest silence after the repair, owner among {size} of 5", silence)
     assert two < TWO_OWNERS_AT_MOST
     assert silence < SILENCE_AT_MOST
     said = [frame.at for frame in observer.announcements(address, since) if frame.ether.src == stage.mac(owner)]
@@ -88,7 +90,7 @@ async def test_the_owner_is_in_a_part_of(stage: Stage, observer: Recorder, size:
     assert await stage.fetch(address) == owner
 
 
-async def test_a_cable_that_was_out_makes_no_two_owners(stage: Stage, observer: Recorder) -> None:
+async def test_a_cable_that_was_out_makes_no_two_owners(stage: Stage, observer: Recorder, measured: Measured) -> None:
     """Without a carrier a node knows that it hears nothing, and does not go on where it left off."""
     address = stage.addresses[0]
     owner = stage.winner(address)
@@ -96,11 +98,12 @@ async def test_a_cable_that_was_out_makes_no_two_owners(stage: Stage, observer: 
     await stage.lab.lan.cut(owner)
     await stage.settled(observer, {one: stage.winner(one, rest) for one in stage.addresses})
     await stage.lab.lan.mend(owner)
-    healing = await heal(stage, observer, address)
+    healing = await heal(stage, observer, address)  # nothing is blocked: it only looks
     silence = healing.longest_silence()
     first = next(answer.at for answer in healing.answers if answer.ether.src == stage.mac(owner))
     overlap = max(answer.at for answer in healing.answers if answer.ether.src != stage.mac(owner)) - first
-    print(f"back after {first - healing.repaired_at:.2f} s, two owners for {overlap:.3f} s, silence {silence:.3f} s")
+    measured("mend to the owner's first answer", first - healing.repaired_at)
+    measured("longest silence after the mend", silence)
     assert overlap < SILENCE_AT_MOST
     assert silence < SILENCE_AT_MOST
     await stage.settled(observer, {one: stage.winner(one) for one in stage.addresses})
