@@ -14,11 +14,13 @@ from __future__ import annotations
 import os
 import time
 from contextlib import aclosing, suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NoReturn
 
 import trio
 
 from cluster.folder_source import FolderSource
+from cluster.model import Configuration
 from speaker.demand import Demand, DemandChange, changes, demand
 from speaker.link import (
     BadMessage,
@@ -50,6 +52,9 @@ FLUSH_WITHIN: Final = 0.5
 """Seconds in which the state, and then the last log lines, may be written."""
 HANG_UP_WITHIN: Final = 0.05
 """The same for the lines when the link ended without a goodbye."""
+UNCONFIGURED: Final = (
+    "there is no ConfigMap metallb-system/config: write one; until then the pools stay as they were last"
+)
 MAX_REASONS: Final = 20
 """Problems that are told one by one; of the others the number."""
 
@@ -103,6 +108,8 @@ class Follower:
         self._log = log
         self._keeper = keeper
         self._snapshot: Snapshot | None = None
+        self._config = Configuration()
+        """The last one that there was: that it is missing is no wish to withdraw everything."""
         self._told: Demand | None = None
         self._state: SourceState | None = None
 
@@ -116,13 +123,18 @@ class Follower:
 
     async def _take(self, reading: SourceReading) -> None:
         trouble = ""
-        if reading.snapshot is not None and reading.snapshot is not self._snapshot:
+        snapshot = reading.snapshot
+        if snapshot is not None and not snapshot.is_configured:
+            trouble = UNCONFIGURED
+        if snapshot is not None and snapshot is not self._snapshot:
+            if snapshot.is_configured:
+                self._config = snapshot.config
             try:
-                await self._want(reading.snapshot)
+                await self._want(replace(snapshot, config=self._config))
             except BadMessage as reason:
                 trouble = f"services that share an address are too many, or on too many nodes: {reason}"
             else:
-                self._snapshot = reading.snapshot
+                self._snapshot = snapshot
         state = state_of(reading, self._state, time.time(), trouble)
         self._keeper.date(state)
         self._say(state)

@@ -148,6 +148,19 @@ async def test_a_manifest_that_breaks_leaves_the_last_good_one_in_force(tmp_path
 
 
 @in_namespace
+async def test_a_config_map_that_vanishes_withdraws_nothing(tmp_path: Path) -> None:
+    wire()
+    write_manifests(tmp_path)
+    async with speaker(tmp_path, "--interface", "eth0") as one:
+        await one.says("serviceAnnounced")
+        write_manifests(tmp_path, MANIFESTS.partition("---\n")[2])
+        stale = await one.says("configStale")
+        assert "there is no ConfigMap metallb-system/config" in stale["error"]
+        assert (await one.ask("why", ADDRESS))["standing"] == "announced"
+        assert (await one.ask("status"))["verdict"] == "warning"
+
+
+@in_namespace
 async def test_an_address_outside_of_every_pool_is_explained(tmp_path: Path) -> None:
     wire()
     write_manifests(tmp_path, MANIFESTS.replace("10.64.0.10", "10.65.0.10"))
