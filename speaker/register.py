@@ -76,7 +76,7 @@ class Register:
         if self._is_resetting:
             self._is_resetting = False
             for standing in self._standings.values():
-                if standing.told_at != self._resets and _last_told(standing) is not None:
+                if standing.told_at != self._resets:
                     self._become(standing, None)
         self.is_complete = True
         if self._nodes != self.nodes:

@@ -130,6 +130,14 @@ def test_a_value_of_the_wrong_kind_is_no_marker(key: str, value: object) -> None
     assert decode_untrusted(meta({**GOOD, key: value})) is None
 
 
+EMPTY = meta({**GOOD, "a": b""})
+"""The application's bytes have one more byte of length when there are more than 255."""
+
+
+def test_a_marker_may_be_as_long_as_metadata() -> None:
+    assert decode_untrusted(meta({**GOOD, "a": bytes(MAX_MARKER_BYTES - 1 - len(EMPTY))})) is not None
+
+
 @pytest.mark.parametrize(
     "data",
     [
@@ -141,7 +149,7 @@ def test_a_value_of_the_wrong_kind_is_no_marker(key: str, value: object) -> None
         meta(GOOD) + b"\x00",
         meta(GOOD)[:-1],
         b"S1" + b"\x91" * 400,
-        meta({**GOOD, "a": bytes(600)}),
+        meta({**GOOD, "a": bytes(MAX_MARKER_BYTES - len(EMPTY))}),
         b'{"metallb": true}',
         b"\xff\x81\xa1k\xa1v",  # the tags of a serf agent
     ],
