@@ -302,8 +302,8 @@ class Speaker:
             for address in wanted:
                 self.holdings.release(address, f"{owner or 'nobody'} owns it", now)
         if decision is None:
-            assert previous is not None
-            self.history.forget(previous.key)
+            if previous is not None:
+                self.history.forget(previous.key)
             return
         fresh = self._intake.take_fresh(wanted)
         if owner == self.config.node:

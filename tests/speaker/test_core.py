@@ -119,6 +119,17 @@ def test_what_is_not_wanted_any_more_is_withdrawn_and_forgotten() -> None:
     assert owner.core.history.moves(ip_address(ADDRESS)) == ()
 
 
+def test_what_is_wanted_no_more_before_its_turn_is_never_announced() -> None:
+    other = "10.0.0.11"
+    lan = known_lan(1, ADDRESS)
+    core = lan.hosts["n1"].core
+    core.demand_changed(DemandChange(groups=(group(other),)), lan.now)
+    core.demand_changed(DemandChange(gone=(ip_address(other),)), lan.now)
+    lan.run(1)
+    assert (lan.announcers(ADDRESS), lan.announcers(other)) == (["n1"], [])
+    assert core.decisions.decision(ip_address(other)) is None
+
+
 def test_after_a_reset_what_was_not_named_is_gone() -> None:
     other = "10.0.0.11"
     lan = known_lan(1, ADDRESS, other)

@@ -432,6 +432,18 @@ def test_an_address_that_no_group_has_any_more_is_told_gone() -> None:
     assert decisions.counts() == Counts(groups=0, owned=0, ownerless=0, waiting=0)
 
 
+def test_a_group_that_went_before_its_turn_tells_what_it_took_along() -> None:
+    """It had taken the address from another group, which therefore could not tell."""
+    pair, thief = group("192.0.2.1", "192.0.2.9"), group("192.0.2.5", "192.0.2.9")
+    decisions = decisions_of(A, demand=Demand(groups=(pair,)))
+    decisions.change_demand(DemandChange(groups=(thief, group("192.0.2.1"))))
+    decisions.change_demand(DemandChange(gone=(thief.key,)))
+    told = settle(decisions)
+    (change,) = [change for change in told if change.decision is None]
+    assert (change.previous, change.gone) == (None, thief.addresses)
+    assert decisions.decision(ip_address("192.0.2.9")) is None
+
+
 def test_after_a_reset_what_is_not_told_again_goes() -> None:
     decisions = decisions_of(A, demand=replace(HUNDRED, nodes=(NodeFacts(name="a", is_excluded=True),)))
     first, second = changes(Demand(), Demand(groups=HUNDRED.groups[:60]), 30)
