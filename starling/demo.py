@@ -214,11 +214,11 @@ async def open_stage(folder: Path, nodes: int, scene: Scene, say: Callable[[str]
     texts = render_manifests(names, [SERVICE], POOL)
     write_manifests({name: text.encode() for name, text in texts.items()}, folder)
     async with open_lab(folder, starling()) as lab, trio.open_nursery() as nursery:
+        scene.nodes = [NodeSeen(name, node.host.address) for name, node in lab.nodes.items()]
+        say(scene.tell(time.monotonic(), f"{nodes} speakers, a controller and a client are started"))
+        await lab.while_all_run(lab.wait_assigned)
         stage = Stage(lab, Clients(lab), scene, say)
         stage.clients.heard = stage.heard
-        scene.nodes = [NodeSeen(name, node.host.address) for name, node in lab.nodes.items()]
-        stage.tell(f"{nodes} speakers, a controller and a client are started")
-        await lab.while_all_run(lab.wait_assigned)
         scene.service, scene.address = stage.service, lab.addresses[stage.service]
         stage.tell(f"the controller gave {stage.service} the address {scene.address}")
         for kind, every in EVERY.items():

@@ -44,25 +44,28 @@ class Sight:
 
 
 class Clients:
-    """Reads what the meters print."""
+    """Has the services of a lab asked, whose addresses are known, and reads what the meters print."""
 
-    def __init__(self, lab: Lab, heard: Callable[[str, str, Ask], None] | None = None) -> None:
+    def __init__(self, lab: Lab) -> None:
         self._lab = lab
-        self.heard = heard
         self._names = {host.mac: name for name, host in lab.lan.hosts.items()}
-        self._services: dict[str, str] = {}
+        self._services: dict[str, list[str]] = {}
+        for service, address in lab.addresses.items():
+            self._services.setdefault(address, []).append(service)
         self._latest: dict[tuple[str, str], Sight] = {}
         self._changed = trio.Event()
         self.asks: dict[str, dict[str, list[Ask]]] = {}
         """Kind of question -> service -> the questions."""
+        self.heard: Callable[[str, str, Ask], None] = lambda kind, service, ask: None
+        """Called with the kind, the service and what came of each question."""
 
     async def ask(self, kind: str, every: float, nursery: trio.Nursery) -> None:
-        """Begin to ask every service."""
+        """Begin to ask every address; services that share one share its answers."""
         lab = self._lab
-        self._services = {address: service for service, address in lab.addresses.items()}
         self.asks[kind] = {service: [] for service in lab.addresses}
         host = lab.lan.hosts[HOSTS[kind]]
-        targets = [f"{lab.addresses[service.name]}:{service.port}" for service in lab.plan.services]
+        ports = {service.name: service.port for service in lab.plan.services}
+        targets = [f"{address}:{ports[services[0]]}" for address, services in self._services.items()]
         words = python(meter.__name__, kind, "--every", str(every), "--source", host.address, *targets)
         variables = [f"{name}={value}" for name, value in environment().items()]
         process = await trio.lowlevel.open_process(
@@ -88,30 +91,31 @@ class Clients:
         while not condition():
             await self._changed.wait()
 
-    async def wait_settled(self, since: float = 0.0) -> None:
-        """Wait until each kind of question about each service was answered by one node, asked later than an instant."""
+    async def wait_settled(self) -> None:
+        """Wait until each kind of question about each service was answered last by one node."""
         wanted = [(kind, service) for kind, asks in self.asks.items() for service in asks]
         with trio.move_on_after(SETTLE_TIMEOUT):
-            while missing := [key for key in wanted if not self._is_settled(key, since)]:
+            while missing := [key for key in wanted if not self._is_settled(key)]:
                 await self._changed.wait()
             return
         services = ", ".join(dict.fromkeys(service for _, service in missing))
         raise LabError(f"no answer for {services} within {SETTLE_TIMEOUT:g} s; {self._lab.last_words()}")
 
-    def _is_settled(self, key: tuple[str, str], since: float) -> bool:
-        sight = self._latest.get(key)
-        return sight is not None and sight.at > since and len(sight.by) == 1
+    def _is_settled(self, key: tuple[str, str]) -> bool:
+        sight = self.sight(*key)
+        return sight is not None and len(sight.by) == 1
 
     async def _read(self, kind: str, process: trio.Process) -> None:
         assert process.stdout is not None
         rest = b""
         try:
-            async for chunk in process.stdout:
-                *lines, rest = (rest + chunk).split(b"\n")
-                if len(rest) > MAX_LINE:
-                    raise LabError(f"the {kind} meter printed a line of more than {MAX_LINE} bytes")
-                for line in lines:
-                    self._take(kind, read_line(line.decode()))
+            async with process.stdout as printed:
+                async for chunk in printed:
+                    *lines, rest = (rest + chunk).split(b"\n")
+                    if len(rest) > MAX_LINE:
+                        raise LabError(f"the {kind} meter printed a line of more than {MAX_LINE} bytes")
+                    for line in lines:
+                        self._take(kind, read_line(line.decode()))
             raise LabError(f"the {kind} meter ended; its reason stands above")
         finally:
             process.kill()
@@ -119,18 +123,20 @@ class Clients:
                 await process.wait()
 
     def _take(self, kind: str, ask: Ask) -> None:
-        service = self._services[ask.target]
         ask = replace(ask, by=tuple(self._names.get(one, one) for one in ask.by))
-        self.asks[kind][service].append(ask)
-        if ask.answered_at is not None:
-            latest = self._latest.get((kind, service))
-            if latest is None or latest.at < ask.asked_at:
-                since = latest.since if latest is not None and latest.by == ask.by else ask.asked_at
-                self._latest[kind, service] = Sight(ask.asked_at, ask.by, since)
-                self._changed.set()
-                self._changed = trio.Event()
-        if self.heard is not None:
+        for service in self._services[ask.target]:
+            self.asks[kind][service].append(ask)
+            self._look(kind, service, ask)
             self.heard(kind, service, ask)
+
+    def _look(self, kind: str, service: str, ask: Ask) -> None:
+        latest = self._latest.get((kind, service))
+        if ask.answered_at is None or (latest is not None and latest.at >= ask.asked_at):
+            return
+        since = latest.since if latest is not None and latest.by == ask.by else ask.asked_at
+        self._latest[kind, service] = Sight(ask.asked_at, ask.by, since)
+        self._changed.set()
+        self._changed = trio.Event()
 
 
 async def wait_served(lab: Lab) -> None:

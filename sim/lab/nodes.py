@@ -12,15 +12,15 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 import trio
 
-from cluster.folder import read_files
-from cluster.folder_source import FolderSource
+from cluster.folder import find_files, read_files
+from cluster.folder_source import STATUS_FOLDER, FolderSource
 from cluster.manifests import read_manifests
 from cluster.model import Snapshot
 from sim.lab import service
@@ -69,6 +69,7 @@ class Lab:
     nodes: dict[str, Node] = field(default_factory=dict)
     addresses: dict[str, str] = field(default_factory=dict)
     """Service -> the address that the controller gave it."""
+    _started: list[Program] = field(default_factory=list)
 
     def api(self, node: str) -> Path:
         """The socket of a node's speaker."""
@@ -76,7 +77,14 @@ class Lab:
 
     async def start(self, host: str, name: str, command: list[str]) -> Program:
         """Start a program on a host, its output in the lab's folder."""
-        return await start(self.lan, host, name, command, self.folder, environment())
+        program = await start(self.lan, host, name, command, self.folder, environment())
+        self._started.append(program)
+        return program
+
+    def close(self) -> None:
+        """Watch no program any longer."""
+        for program in self._started:
+            program.close()
 
     async def restart(self, name: str) -> None:
         """Start a node's speaker again; one that still runs is asked to end, and killed if it does not."""
@@ -86,7 +94,6 @@ class Lab:
             await node.speaker.wait()
         node.speaker.kill()
         await node.speaker.wait()
-        node.speaker.close()
         node.speaker = await self.start(name, f"speaker-{name}", node.command)
 
     def last_words(self) -> str:
@@ -163,10 +170,11 @@ def read_plan(folder: Path) -> Plan:
 
 
 def copy_manifests(source: Path, folder: Path) -> None:
-    """Copy the files that count as manifests, flat, so that statuses are written beside the copy. Raises LabError."""
-    files = read_files([str(source)])
-    if files.unreadable:
-        raise LabError("\n".join(f"{entry.path}: {entry.reason}" for entry in files.unreadable))
+    """Copy the files that count as manifests, flat; statuses that stand beside them are not. Raises LabError."""
+    found = find_files([str(source)], without=str(source / STATUS_FOLDER))
+    files = read_files(path for path, _ in found.found)
+    if wrong := found.unreadable + files.unreadable:
+        raise LabError("\n".join(f"{entry.path}: {entry.reason}" for entry in wrong))
     write_manifests({f"{number:04}-{Path(path).name}": data for number, (path, data) in enumerate(files.read)}, folder)
 
 
@@ -202,11 +210,12 @@ async def open_lab(folder: Path, commands: Commands) -> AsyncIterator[Lab]:
     plan = read_plan(folder / MANIFESTS)
     async with open_lan({**plan.nodes, **plan.askers}) as lan:
         lab = Lab(lan, folder, plan)
-        lab.controller = await lab.start(CLIENT, "controller", commands.controller(plan, folder))
-        for name in plan.nodes:
-            ports = [str(port) for port in plan.ports]
-            workload = await lab.start(name, f"workload-{name}", python(service.__name__, name, *ports))
-            command = commands.speaker(plan, folder, name)
-            speaker = await lab.start(name, f"speaker-{name}", command)
-            lab.nodes[name] = Node(lan.hosts[name], command, speaker, workload)
-        yield lab
+        with closing(lab):
+            lab.controller = await lab.start(CLIENT, "controller", commands.controller(plan, folder))
+            for name in plan.nodes:
+                ports = [str(port) for port in plan.ports]
+                workload = await lab.start(name, f"workload-{name}", python(service.__name__, name, *ports))
+                command = commands.speaker(plan, folder, name)
+                speaker = await lab.start(name, f"speaker-{name}", command)
+                lab.nodes[name] = Node(lan.hosts[name], command, speaker, workload)
+            yield lab

@@ -24,9 +24,12 @@ SLOW_TO_NOTICE = 200.0
 """Milliseconds: far more than the stand-in takes to follow a fault that it sees."""
 
 
-def stand_ins() -> Commands:
+def stand_ins(shared: bool = False) -> Commands:
     def addresses(plan: Plan) -> dict[str, str]:
-        return {service.name: f"10.225.28.{FIRST + place}" for place, service in enumerate(plan.services)}
+        return {
+            service.name: f"10.225.28.{FIRST if shared else FIRST + place}"
+            for place, service in enumerate(plan.services)
+        }
 
     def speaker(plan: Plan, folder: Path, name: str) -> list[str]:
         return [*STAND_IN, "speaker", str(folder / "lock"), *addresses(plan).values()]
@@ -38,12 +41,12 @@ def stand_ins() -> Commands:
     return Commands(speaker, controller)
 
 
-async def tell_story(folder: Path, *lines: str) -> dict[str, Any]:
+async def tell_story(folder: Path, *lines: str, shared: bool = False) -> dict[str, Any]:
     """Run a story; its first lines are given here."""
     text = "\n".join(("name: story", "nodes: 3", "services: 2", *lines))
     scenario = decode_scenario_untrusted(text.encode(), "story.yaml")
     write_plan(scenario, ROOT, folder)
-    return await run_scenario(scenario, folder, stand_ins(), lambda line: None)
+    return await run_scenario(scenario, folder, stand_ins(shared), lambda line: None)
 
 
 def owners(told: dict[str, Any], service: str = "default/svc-1") -> list[str]:
@@ -142,6 +145,14 @@ async def test_a_one_way_partition_and_loss_are_done_to_those_named(tmp_path: Pa
     assert silence["cause"] == "loss 100%"
     assert any("loss 100.0%" in line for line in tell(told))
     assert silence["ms"] > 500
+
+
+async def test_services_that_share_an_address_share_what_is_seen_of_it(tmp_path: Path) -> None:
+    told = await tell_story(tmp_path, "for: 1s", "expect: [{owners: svc-2, exactly: 1}]", shared=True)
+    first, second = told["services"].values()
+    assert first == second
+    assert first["asked"] > 0
+    assert told["passed"]
 
 
 async def test_a_lab_that_does_not_come_up_says_whose_fault_it_is(tmp_path: Path) -> None:
