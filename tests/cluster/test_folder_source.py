@@ -85,6 +85,8 @@ async def test_a_change_is_seen_and_so_is_the_next(
     folder = lay_out(tmp_path, "web")
     async with following(FolderSource(str(folder))) as follower:
         assert names(await follower.next()) == ["web"]
+        (folder / "config.yaml").write_text(wrap(POOL.replace("/24", "/25")))
+        await follower.next()  # and now it is watched
         change(folder)
         reading = await follower.until(lambda reading: not reading.problems and names(reading) == expected)
         assert reading.warnings == ()
