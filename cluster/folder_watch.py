@@ -31,15 +31,14 @@ POLL_INTERVAL: Final = 0.2
 BLIND_INTERVAL: Final = 2.0
 """Seconds for which nothing is said where there are no events."""
 
-_NOT_BEGUN: Final = (-1, -1)
-
 
 class FolderWatch:
     """Watches what is below the folder `path`, which need not exist. Close it in the end."""
 
     def __init__(self, path: str) -> None:
         self._path = path
-        self._identity: tuple[int, int] | None = _NOT_BEGUN
+        self._has_begun = False
+        self._folder: int | None = None  # what is watched; as long as it is open, no other folder is taken for it
         self._events: AsyncGenerator[set[watchfiles.main.FileChange], None] | None = None
         self.problem: Problem | None = None
         """Why there are no events, while there are none although the folder is there."""
@@ -53,9 +52,8 @@ class FolderWatch:
             at_most = min(at_most, BLIND_INTERVAL)
         deadline = trio.current_time() + at_most
         while True:
-            identity = self._identify()
-            if identity != self._identity:
-                await self._begin(identity)
+            if not self._has_begun or self._is_another():
+                await self._begin()
                 return
             if (left := deadline - trio.current_time()) <= 0:
                 break
@@ -63,37 +61,43 @@ class FolderWatch:
                 await trio.sleep(min(left, POLL_INTERVAL))
             elif await self._has_changed():
                 return
-        if self.problem is not None:
-            self._identity = _NOT_BEGUN  # next time it may be watched
+        self._has_begun = self.problem is None  # perhaps it can be watched next time
 
     async def close(self) -> None:
         """End the watch."""
+        if self._folder is not None:
+            os.close(self._folder)
+            self._folder = None
         if self._events is not None:
             events, self._events = self._events, None
             await events.aclose()
 
-    def _identify(self) -> tuple[int, int] | None:
+    def _is_another(self) -> bool:
+        """Whether another folder is there than the one that is watched, or one where there was none, or none."""
         try:
             status = os.stat(self._path)
         except OSError:
-            return None
-        return status.st_dev, status.st_ino
+            return self._folder is not None
+        return self._folder is None or not os.path.samestat(status, os.fstat(self._folder))
 
-    async def _begin(self, identity: tuple[int, int] | None) -> None:
-        """Watch the folder that is there now, or none. Returns when its events are no longer lost."""
+    async def _begin(self) -> None:
+        """Watch the folder that is there now, if there is one. Returns when its events are no longer lost."""
         await self.close()
-        self._identity, self.problem = identity, None
-        if identity is not None:
-            self._events = watchfiles.awatch(
-                self._path,
-                watch_filter=None,
-                debounce=round(MAX_BURST_TIME * 1000),
-                step=round(QUIET_TIME * 1000),
-                rust_timeout=round(POLL_INTERVAL * 1000),
-                yield_on_timeout=True,
-                ignore_permission_denied=True,
-            )
-            await self._has_changed()
+        self._has_begun, self.problem = True, None
+        try:
+            self._folder = os.open(self._path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError:
+            return
+        self._events = watchfiles.awatch(
+            self._path,
+            watch_filter=None,
+            debounce=round(MAX_BURST_TIME * 1000),
+            step=round(QUIET_TIME * 1000),
+            rust_timeout=round(POLL_INTERVAL * 1000),
+            yield_on_timeout=True,
+            ignore_permission_denied=True,
+        )
+        await self._has_changed()
 
     async def _has_changed(self) -> bool:
         """Whether something changed before POLL_INTERVAL was over, the watch included."""
