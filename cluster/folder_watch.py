@@ -52,7 +52,7 @@ class FolderWatch:
             at_most = min(at_most, BLIND_INTERVAL)
         deadline = trio.current_time() + at_most
         while True:
-            if not self._has_begun or self._is_another():
+            if not self._has_begun or (self.problem is None and self._is_another()):
                 await self._begin()
                 return
             if (left := deadline - trio.current_time()) <= 0:
@@ -75,7 +75,7 @@ class FolderWatch:
     def _is_another(self) -> bool:
         """Whether another folder is there than the one that is watched, or one where there was none, or none."""
         try:
-            status = os.stat(self._path)
+            status = os.stat(os.path.join(self._path, ""))  # of a folder, or none
         except OSError:
             return self._folder is not None
         return self._folder is None or not os.path.samestat(status, os.fstat(self._folder))
@@ -86,7 +86,10 @@ class FolderWatch:
         self._has_begun, self.problem = True, None
         try:
             self._folder = os.open(self._path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        except OSError as exc:
+            self._refuse(reason(exc))
             return
         self._events = watchfiles.awatch(
             self._path,
@@ -108,10 +111,9 @@ class FolderWatch:
             self._events = None
         except (OSError, RuntimeError) as exc:  # watchfiles' own error is a RuntimeError
             self._events = None
-            why = reason(exc) if isinstance(exc, OSError) else str(exc)
-            self.problem = Problem(
-                Place(self._path, 1, 1),
-                f"cannot be watched: {why}",
-                f"raise fs.inotify.max_user_watches and max_user_instances; changes are seen {BLIND_INTERVAL:g} s late",
-            )
+            self._refuse(reason(exc) if isinstance(exc, OSError) else str(exc))
         return True
+
+    def _refuse(self, why: str) -> None:
+        hint = f"raise fs.inotify.max_user_watches and max_user_instances; changes are seen {BLIND_INTERVAL:g} s late"
+        self.problem = Problem(Place(self._path, 1, 1), f"cannot be watched: {why}", hint)

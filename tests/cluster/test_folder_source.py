@@ -11,12 +11,14 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 import watchfiles
 
 from cluster import folder as folder_module
 from cluster import folder_source, folder_watch, manifests
 from cluster.folder import Signature
 from cluster.folder_source import FolderSource
+from cluster.folder_watch import FolderWatch
 from tests.cluster.helpers import POOL, wrap
 from tests.cluster.sources import following, ingress, lay_out, messages, names, note, service, status
 
@@ -197,6 +199,19 @@ async def test_where_nothing_can_be_watched_it_is_said_and_looked_at_often(
         )
         (folder / "web.yaml").write_text(service("web"))
         assert names(await follower.next()) == ["web"]
+
+
+@pytest.mark.parametrize("make", [lambda path: None, lambda path: path.write_text("")], ids=["nothing", "a file"])
+async def test_what_is_no_folder_is_looked_at_no_more_often_than_need_be(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock, make: Callable[[Path], object]
+) -> None:
+    make(tmp_path / "manifests")
+    watch = FolderWatch(str(tmp_path / "manifests"))
+    await watch.wait(5.0)
+    began_at = trio.current_time()
+    await watch.wait(5.0)
+    assert trio.current_time() - began_at == pytest.approx(5.0)
+    await watch.close()
 
 
 # ---- what is wrong with them
