@@ -122,7 +122,6 @@ async def test_a_node_without_a_fit_interface_says_so(stage: Stage, observer: Re
     finally:
         program.ask_to_stop()
         await program.wait()
-        program.close()
 
 
 async def test_a_second_node_of_one_name_is_refused(stage: Stage, observer: Recorder, tmp_path: Path) -> None:
@@ -139,7 +138,6 @@ async def test_a_second_node_of_one_name_is_refused(stage: Stage, observer: Reco
         assert "Traceback" not in program.errors.read_text()
     finally:
         program.kill()
-        program.close()
     assert await stage.settled(observer, wanted) == wanted
     assert await stage.fetch(stage.addresses[0]) == name
     told = [json.loads(line) for line in program.output.read_text().splitlines()]
