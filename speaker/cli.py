@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, Final
 
@@ -240,8 +240,11 @@ def _status_lines(told: dict[str, Any]) -> Iterator[str]:
 
 
 def _table(rows: list[dict[str, Any]], keys: tuple[str, ...]) -> Iterator[str]:
-    show: Callable[[Any], str] = lambda value: ",".join(value) if isinstance(value, list) else str(value or "-")  # noqa: E731
-    cells = [[show(row[key]) for key in keys] for row in rows]
+    cells = [[_cell(row[key]) for key in keys] for row in rows]
     widths = [max((len(row[column]) for row in cells), default=0) for column in range(len(keys))]
     for row in cells:
         yield "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def _cell(value: object) -> str:
+    return ",".join(value) if isinstance(value, list) else str(value or "-")

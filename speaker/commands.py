@@ -29,7 +29,6 @@ class SetLocalAddresses:
     """This machine itself can serve these addresses, and no others that it was told before."""
 
     addresses: tuple[Address, ...]
-    """IPv4 before IPv6, ascending."""
 
 
 Command: TypeAlias = SetMarker | Exchange | SetLocalAddresses

@@ -5,10 +5,8 @@ Rules kept here:
 * No I/O, no clock, no randomness of its own: ``now`` (float seconds, any origin) is an argument, the generator comes by
   the constructor. The agent and the simulator run this.
 * Nothing is decided before what is wanted is known as a whole.
-* Nothing is gained before the ring was heard or stayed silent for PATIENCE: at the start, so that two nodes that start
-  together do not both claim; and when the carrier returns, so that a node that was cut off does not claim what others
-  have taken over meanwhile. Without a carrier nothing is announced: nobody would hear it, and what is said first after
-  its return might not be true any more (design.md §5).
+* Nothing is gained but through the gate (:mod:`speaker.gate`): two nodes that start together must not both claim, and a
+  node that was cut off must not claim what others have taken over. Without a carrier nothing is announced.
 * What an event touched is decided again in turns of REMAKE_TURN groups; an address whose owner is gone goes first.
 """
 
@@ -22,28 +20,24 @@ from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Final
 
 from cluster.model import Address
-from speaker.commands import Command, Exchange, SetLocalAddresses, SetMarker
-from speaker.conflicts import settle
+from speaker.arbiter import Arbiter
+from speaker.commands import Command, SetLocalAddresses, SetMarker
 from speaker.decisions import Change, Decisions
 from speaker.demand import DemandChange
-from speaker.disputes import Dispute, Disputes, described
 from speaker.events import Event, NobodyAnnounces, OwnerChanged
+from speaker.gate import Gate
 from speaker.history import History, Move
-from speaker.holdings import Holdings, Standing
+from speaker.holdings import Holdings
 from speaker.intake import Intake
 from speaker.l2.announcer import Announcer
-from speaker.l2.claims import Claim
 from speaker.l2.first_use import FirstUse
-from speaker.l2.interfaces import UNFIT_WORDS, Interface, refusal
+from speaker.l2.interfaces import Interface, served_of, why_unfit
 from speaker.marker import Tier, encode, marker_of
-from speaker.notices import ClaimNotice, decode_notice_untrusted, encode_notice
 from speaker.ownership import Election, MemberFacts
 
 if TYPE_CHECKING:
     from random import Random
 
-PATIENCE: Final = 2.0
-"""Seconds for which a node that starts, or has a carrier again, waits to hear the ring."""
 YIELD_TIMEOUT: Final = 90.0
 """Seconds after which one who yielded announces again: an owner says so every minute, and is heard at once if there."""
 MAX_UNFIT_SHOWN: Final = 8
@@ -78,47 +72,46 @@ class Speaker:
     def __init__(self, config: SpeakerConfig, *, rng: Random, known: Iterable[Address] = ()) -> None:
         """``known`` are addresses that were wanted before this process started: they need no probe."""
         self.config: Final = config
+        self._commands: Final[deque[Command]] = deque()
+        self._events: Final[deque[Event]] = deque()
+        emit, order = self._events.append, self._commands.append
         self.announcer: Final = Announcer(rng)
         self._first_use: Final = FirstUse()
         self.decisions: Final = Decisions(config.node, config.election)
-        self.holdings: Final = Holdings(self.announcer, self._first_use)
+        self.holdings: Final = Holdings(self.announcer, self._first_use, emit)
         self.history: Final = History()
+        self._arbiter: Final = Arbiter(
+            config.node, self.decisions, self.holdings, self.announcer, emit=emit, order=order
+        )
+        self.disputes: Final = self._arbiter.disputes
         self._intake: Final = Intake(config.node, ignore_exclude_label=config.ignore_exclude_label)
         self._intake.know(known)
-        self.disputes: Final = Disputes(config.node)
-        self._commands: deque[Command] = deque()
-        self._events: deque[Event] = deque()
-        self._members: tuple[MemberFacts, ...] = ()
+        self._gate: Final = Gate()
         self._is_running = False
-        self._meta = b""
-        self._has_interface = False
-        self._unfit = ""
-        self._has_carrier = False
-        self._current_at = 0.0
-        self._gain_at = math.inf
-        """From when on addresses may be gained; ``math.inf`` before the start, and without a carrier."""
         self._touched_at = math.inf
-        self._resume_at = math.inf
+        self._members: tuple[MemberFacts, ...] = ()
+        self._has_interface = False
+        self._unfit: tuple[str, ...] = ()
+        self._meta = b""
 
     # ---- inputs
 
     def start(self, now: float, *, has_seeds: bool) -> None:
-        """Begin. With seeds nothing is announced before one of them was heard, or PATIENCE has passed."""
+        """Begin. With seeds nothing is announced before one of them was heard, or the gate's patience is at its end."""
         self._is_running = True
-        self._wait_for_ring(now + PATIENCE if has_seeds else now, now)
-        self._touch(now)
+        self._gate.start(now, has_seeds=has_seeds)
+        self._touched_at = min(self._touched_at, now)
 
     def stop(self, now: float) -> None:
         """Announce nothing any more."""
         self._is_running = False
+        self._gate.stop()
         for holding in self.holdings:
             self.holdings.release(holding.address, "the speaker stops", now)
-        self._collect_events()
 
     def ring_heard(self, now: float) -> None:
         """Another member was heard: a push/pull with it was completed, it has answered a ping."""
-        if now < self._gain_at < math.inf:
-            self._wait_for_ring(now, now)
+        self._gate.hear(now)
 
     def demand_changed(self, change: DemandChange, now: float, *, is_reset: bool = False) -> None:
         """A part of what is wanted; nothing is decided before its last part. With ``is_reset`` the parts from this one
@@ -130,11 +123,11 @@ class Speaker:
                     self.announcer.watch(address)
         if change.is_complete:
             self._commands.append(SetLocalAddresses(self._intake.local_addresses()))
-            self._touch(now)
+            self._touched_at = min(self._touched_at, now)
 
     def source_changed(self, current_at: float) -> None:
         """What is wanted was last known to be current then; ``math.inf`` while it is."""
-        self._current_at = current_at
+        self._arbiter.source_changed(current_at)
 
     def members_changed(self, members: Iterable[MemberFacts], now: float) -> None:
         """Everybody known in the ring, this node included."""
@@ -145,8 +138,8 @@ class Speaker:
         self.disputes.set_members(known)
         self._first_use.set_known_macs(self.disputes.macs)
         self.decisions.change_members(known)
-        self._resume_at = now
-        self._touch(now)
+        self._gate.look_again(now)
+        self._touched_at = min(self._touched_at, now)
 
     def reunited(self, now: float) -> None:
         """A member is back that was held dead, or others held this node dead and hear it again. Either may have
@@ -156,10 +149,7 @@ class Speaker:
 
     def receive_message(self, payload: bytes, now: float) -> None:
         """A user message of the ring. Nothing is raised, whatever it holds."""
-        notice = decode_notice_untrusted(payload)
-        if notice is not None and self._announces(notice.address):
-            self._dispute(notice.address, notice.sender, "the ring", now)
-            self.disputes.notice(notice)
+        self._arbiter.receive_message(payload, now)
 
     def exchanged(self, member: str, succeeded: bool, now: float) -> None:
         """The views were exchanged with a member, or that has failed. Call after ``members_changed``."""
@@ -168,19 +158,15 @@ class Speaker:
     def interfaces_changed(self, interfaces: Iterable[Interface], now: float) -> None:
         """Every interface of this machine."""
         present = tuple(interfaces)
-        served = self.served_of(present)
+        served = served_of(present, self.config.interfaces)
         self._has_interface = bool(served)
-        self._unfit = self._why_unfit(present)
+        self._unfit = why_unfit(present, self.config.interfaces)
         macs = tuple(interface.mac for interface in present)
         self.disputes.set_own_macs(macs)
-        had_carrier, self._has_carrier = self._has_carrier, any(interface.has_carrier for interface in served)
-        if had_carrier and not self._has_carrier:
-            self.holdings.pause("no interface has a carrier", now)
-            self._collect_events()
-        elif self._has_carrier and not had_carrier:
-            self._wait_for_ring(now + PATIENCE * self._is_running, now)
         self.announcer.set_own_macs(macs)
         self._first_use.set_known_macs(self.disputes.macs)
+        if self._gate.set_carrier(any(interface.has_carrier for interface in served), now):
+            self.holdings.pause("no interface has a carrier", now)
         self.announcer.set_interfaces(served, now)
         self._first_use.set_interfaces(served)
         meta = encode(marker_of(served, Tier.READY))
@@ -193,7 +179,7 @@ class Speaker:
         self.announcer.receive(index, frame, now)
         self._first_use.receive(index, frame, now)
         while (claim := self.announcer.next_claim()) is not None:
-            self._hear_claim(claim, now)
+            self._arbiter.hear(claim, now)
 
     def handle_timer(self, now: float) -> None:
         """Do what is due by ``now``, and one turn of what takes longer."""
@@ -202,11 +188,13 @@ class Speaker:
                 self._apply(change, now)
             self._touched_at = math.inf if self.decisions.is_settled else now
             if self.decisions.is_settled:
-                self._follow_up(now)
+                if self._gate.is_due(now) and self.holdings.resume(REMAKE_TURN, now):
+                    self._gate.looked()
+                if self._arbiter.settle(now):
+                    self._gate.look_again(now + YIELD_TIMEOUT)
         self.announcer.handle_timer(now)
         self._first_use.handle_timer(now)
         self.holdings.settle(now)
-        self._collect_events()
 
     # ---- drains
 
@@ -231,63 +219,25 @@ class Speaker:
             return inner
         if not self.decisions.is_settled:
             return min(inner, self._touched_at)
-        return min(inner, self._touched_at, self.disputes.next_due(), self._next_resume())
-
-    def served_of(self, interfaces: Iterable[Interface]) -> tuple[Interface, ...]:
-        """Those of the interfaces that addresses are announced on."""
-        return tuple(item for item in interfaces if refusal(item, self.config.interfaces) is None)
+        return min(inner, self._touched_at, self.disputes.next_due(), self._gate.next_look())
 
     def obstacles(self, now: float) -> tuple[str, ...]:
         """Why this node could not announce an address now, in words; none: it could."""
+        unfit = f" ({'; '.join(self._unfit[:MAX_UNFIT_SHOWN])})" if self._unfit else ""
+        has_carrier = self._gate.has_carrier
         table = (
             (not self._intake.is_complete, "what is wanted is not known yet"),
-            (not self._has_interface, f"no interface is fit to announce on{self._unfit}"),
-            (self._has_interface and not self._has_carrier, "no interface has a carrier"),
-            (self._has_carrier and now < self._gain_at, "the ring was not heard yet"),
+            (not self._has_interface, f"no interface is fit to announce on{unfit}"),
+            (self._has_interface and not has_carrier, "no interface has a carrier"),
+            (has_carrier and not self._gate.is_open(now), "the ring was not heard yet"),
         )
         return tuple(text for is_so, text in table if is_so)
 
     # ---- inside
 
-    def _why_unfit(self, present: Iterable[Interface]) -> str:
-        names, absent = self.config.interfaces, set(self.config.interfaces or ())
-        said = []
-        for interface in present:
-            absent.discard(interface.name)
-            unfit = refusal(interface, names)
-            if unfit is not None and (names is None or interface.name in names):
-                said.append(f"{interface.name}: {UNFIT_WORDS[unfit]}")
-        said += [f"{name}: there is none of this name" for name in sorted(absent)]
-        return f" ({'; '.join(said[:MAX_UNFIT_SHOWN])})" if said else ""
-
-    def _touch(self, now: float) -> None:
-        self._touched_at = min(self._touched_at, now)
-
     @property
     def _may_decide(self) -> bool:
         return self._is_running and self._intake.is_complete
-
-    def _wait_for_ring(self, until: float, now: float) -> None:
-        """Gain nothing before then."""
-        self._gain_at = until
-        self._resume_at = min(self._resume_at, now)
-
-    def _next_resume(self) -> float:
-        return max(self._resume_at, self._gain_at) if self._has_carrier else math.inf
-
-    def _may_gain(self, now: float) -> bool:
-        return self._has_carrier and now >= self._gain_at
-
-    def _follow_up(self, now: float) -> None:
-        """What comes after the decisions: waiting gains, and two owners."""
-        if now >= self._resume_at and self._may_gain(now) and self.holdings.resume(REMAKE_TURN, now):
-            self._resume_at = math.inf
-        for dispute in self.disputes.due(now):
-            self._judge(dispute, now)
-
-    def _announces(self, address: Address) -> bool:
-        holding = self.holdings.get(address)
-        return holding is not None and holding.standing is Standing.ANNOUNCED
 
     def _apply(self, change: Change, now: float) -> None:
         """Carry out that a group is owned otherwise than before."""
@@ -309,45 +259,8 @@ class Speaker:
         if owner == self.config.node:
             group = self.decisions.group(decision.key)
             spare = group.spare if group is not None else None
-            self.holdings.own(decision, fresh, spare, now, may_gain=self._may_gain(now))
+            self.holdings.own(decision, fresh, spare, now, may_gain=self._gate.is_open(now))
         before = previous.owner if previous is not None else None
         if owner != before or previous is None:
             self.history.note(decision.key, Move(now, before, owner))
             self._events.append(OwnerChanged(decision, before) if owner is not None else NobodyAnnounces(decision))
-
-    def _hear_claim(self, claim: Claim, now: float) -> None:
-        claimant = self.disputes.claimant(claim.mac)
-        if not self._announces(claim.address):
-            return
-        if claimant is None:
-            report = self.disputes.report(claim, now)
-            if report is not None:
-                self._events.append(report)
-            self.announcer.reannounce(claim.address, now)
-        elif claimant != self.config.node:
-            self._dispute(claim.address, claimant, claim.interface, now)
-
-    def _dispute(self, address: Address, member: str, interface: str, now: float) -> None:
-        age = max(0.0, now - self._current_at)
-        dispute = self.disputes.open(address, member, interface, age, now)
-        if dispute is not None:
-            own = dispute.own
-            notice = ClaimNotice(sender=own.node, address=address, is_isolated=own.is_isolated, age=own.age)
-            self._commands.append(Exchange(member, encode_notice(notice)))
-
-    def _judge(self, dispute: Dispute, now: float) -> None:
-        address, decision = dispute.address, self.decisions.decision(dispute.address)
-        if decision is None or not self._announces(address) or not isinstance(address, IPv4Address):
-            return
-        if not dispute.is_agreed:
-            self._events.append(described(dispute))
-            end = settle(decision, *dispute.claimants)
-            if end.yields == self.config.node:
-                self.holdings.yield_to(address, end.to, end.cause, now)
-                self._resume_at = min(self._resume_at, now + YIELD_TIMEOUT)
-                return
-        self.announcer.reannounce(address, now)
-
-    def _collect_events(self) -> None:
-        while (event := self.holdings.next_event()) is not None:
-            self._events.append(event)

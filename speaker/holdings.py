@@ -10,8 +10,7 @@ Rules kept here:
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from ipaddress import IPv4Address
@@ -56,15 +55,15 @@ class Holding:
 
 
 class Holdings:
-    """The addresses that this node owns. Inputs take ``now``; :meth:`next_event` drains."""
+    """The addresses that this node owns. ``emit`` takes what happens to them."""
 
-    def __init__(self, announcer: Announcer, first_use: FirstUse) -> None:
+    def __init__(self, announcer: Announcer, first_use: FirstUse, emit: Callable[[Event], None]) -> None:
         self._announcer = announcer
         self._first_use = first_use
+        self._emit = emit
         self._held: dict[Address, Holding] = {}
         self._paused: dict[Address, None] = {}
         """Those that are waiting or yielded."""
-        self._events: deque[Event] = deque()
 
     def own(
         self, decision: Decision, fresh: frozenset[Address], spare: Address | None, now: float, *, may_gain: bool
@@ -89,7 +88,7 @@ class Holdings:
         self._first_use.cancel(address)
         if holding.standing is Standing.ANNOUNCED:
             self._announcer.withdraw(address, now)
-            self._events.append(Withdrawn(address, reason))
+            self._emit(Withdrawn(address, reason))
 
     def yield_to(self, address: IPv4Address, member: str, reason: str, now: float) -> None:
         """Be silent about an address that a member announces too, until :meth:`resume`."""
@@ -97,7 +96,7 @@ class Holdings:
         if holding is not None:
             self._announcer.withdraw(address, now)
             self._keep(replace(holding, standing=Standing.YIELDED, since=now, detail=f"to {member}: {reason}"))
-            self._events.append(Yielded(address, member, reason))
+            self._emit(Yielded(address, member, reason))
 
     def pause(self, reason: str, now: float) -> None:
         """Announce nothing until :meth:`resume`."""
@@ -105,7 +104,7 @@ class Holdings:
             if holding.standing is Standing.ANNOUNCED and isinstance(holding.address, IPv4Address):
                 self._announcer.withdraw(holding.address, now)
                 self._keep(replace(holding, standing=Standing.WAITING, since=now, detail=reason))
-                self._events.append(Withdrawn(holding.address, reason))
+                self._emit(Withdrawn(holding.address, reason))
 
     def resume(self, limit: int, now: float) -> bool:
         """Begin what waited, and again what was yielded: what that hung on has changed. Whether none is left."""
@@ -133,18 +132,18 @@ class Holdings:
                 case Free(address):
                     self._announce(holding, address, now)
                 case Proxy(address, mac, interface):
-                    self._events.append(ProxyARPFound(address, mac, interface))
+                    self._emit(ProxyARPFound(address, mac, interface))
                     self._announce(holding, address, now)
                 case InUse(address, mac, interface, retry_after):
                     since = holding.since if holding.standing is Standing.IN_USE else now
                     detail = f"by {mac.hex(':')} on {interface}"
                     self._keep(replace(holding, standing=Standing.IN_USE, since=since, detail=detail))
-                    self._events.append(AddressInUse(address, mac, interface, retry_after))
+                    self._emit(AddressInUse(address, mac, interface, retry_after))
 
     def _announce(self, holding: Holding, address: IPv4Address, now: float) -> None:
         self._announcer.announce(address, now)
         self._keep(Holding(address, Standing.ANNOUNCED, now))
-        self._events.append(Announced(address, self._announcer.interface_names))
+        self._emit(Announced(address, self._announcer.interface_names))
 
     def _keep(self, holding: Holding) -> None:
         self._held[holding.address] = holding
@@ -152,10 +151,6 @@ class Holdings:
             self._paused[holding.address] = None
         else:
             self._paused.pop(holding.address, None)
-
-    def next_event(self) -> Event | None:
-        """The next thing that happened; None when there is no more."""
-        return self._events.popleft() if self._events else None
 
     def get(self, address: Address) -> Holding | None:
         """What is done with an address; None when this node does not own it."""

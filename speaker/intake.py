@@ -67,6 +67,5 @@ class Intake:
         return frozenset(fresh)
 
     def local_addresses(self) -> tuple[Address, ...]:
-        """The addresses that this machine can serve itself, IPv4 before IPv6, ascending."""
-        addresses = (address for served in self._groups.values() for address in served)
-        return tuple(sorted(addresses, key=lambda address: (address.version, address.packed)))
+        """The addresses that this machine can serve itself."""
+        return tuple(address for served in self._groups.values() for address in served)

@@ -89,11 +89,11 @@ def marker_of(interfaces: Iterable[Interface], tier: Tier = Tier.READY, watch: i
         )
         for interface in served
     }
-    macs = {interface.mac for interface in served if len(interface.mac) == MAC_BYTES}
+    hardware = {interface.mac for interface in served if len(interface.mac) == MAC_BYTES}
     return Marker(
         tier=tier,
         interfaces=tuple(sorted(marked)[:MAX_INTERFACES]),
-        macs=tuple(sorted(macs)[:MAX_MACS]),
+        macs=tuple(sorted(hardware)[:MAX_MACS]),
         watch=watch,
     )
 

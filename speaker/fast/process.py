@@ -41,6 +41,7 @@ from speaker.fast.ring_config import read_ring_config
 from speaker.fast.ring_side import RingSide
 from speaker.fast.state import KeptState, UnusableState, load_state
 from speaker.l2.filters import ARP
+from speaker.l2.interfaces import served_of
 from speaker.link import MAX_PART_OBJECTS, Hello, Level, SourceState, ToFast, Wanted
 
 if TYPE_CHECKING:
@@ -239,7 +240,7 @@ class FastProcess:
     # ---- inputs
 
     def _interfaces_changed(self, interfaces: tuple[Interface, ...]) -> None:
-        served = self._core.served_of(interfaces)
+        served = served_of(interfaces, self._settings.interfaces)
         failed = self._sockets.set_interfaces(interface.index for interface in served)
         names = {interface.index: interface.name for interface in served}
         for index, reason in failed.items():

@@ -17,13 +17,14 @@ from gossip import (
     NameConflict,
     PingCompleted,
     RemoteError,
+    State,
     UserMessageReceived,
 )
 from speaker.marker import decode_untrusted
 from speaker.ownership import MemberFacts
 
 if TYPE_CHECKING:
-    from gossip import Event
+    from gossip import Event, Member
     from gossip.driver import Ring, Subscription
     from speaker.commands import Exchange
     from speaker.fast.health import Health
@@ -47,7 +48,7 @@ class RingSide:
         self._is_new = is_new
         self._doubled = trio.Event()
         self._failed: set[str] = set()
-        self._facts: dict[str, tuple[bytes, bool, MemberFacts]] = {}
+        self._facts: dict[str, tuple[Member, MemberFacts]] = {}
         self.is_leaving = False
         """From the goodbye on nothing is decided any more: what was owned is answered for until it has spread."""
 
@@ -98,15 +99,14 @@ class RingSide:
         )
 
     def _tell_members(self) -> None:
-        facts = []
-        for member in self._ring.view.members():
-            known = self._facts.get(member.name)
-            if known is None or known[:2] != (member.meta, member.is_live):
-                marker = decode_untrusted(member.meta)
-                told = MemberFacts(name=member.name, is_live=member.is_live, marker=marker)
-                self._facts[member.name] = known = (member.meta, member.is_live, told)
-            facts.append(known[2])
-        self._facts = {fact.name: self._facts[fact.name] for fact in facts}
+        members = self._ring.view.members()
+        known, self._facts = self._facts, {}
+        for member in members:  # the ring gives the same object until something about the member changes
+            before = known.get(member.name)
+            self._facts[member.name] = (
+                before if before is not None and before[0] is member else (member, _facts(member))
+            )
+        facts = [told for _, told in self._facts.values()]
         self._pump.tell(lambda now: self._pump.core.members_changed(facts, now))
 
     def set_meta(self, meta: bytes) -> None:
@@ -141,3 +141,12 @@ class RingSide:
             except (LocalError, RemoteError):
                 continue
             return
+
+
+def _facts(member: Member) -> MemberFacts:
+    return MemberFacts(
+        name=member.name,
+        is_live=member.is_live,
+        has_left=member.state is State.LEFT,
+        marker=decode_untrusted(member.meta),
+    )

@@ -13,7 +13,7 @@ Source: docs/specs/metallb-interface.md §4.4.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import IPv4Interface, IPv6Interface
@@ -117,3 +117,21 @@ def refusal(
 def is_usable(interface: Interface, wanted: tuple[str, ...] | None = None, excluded: Patterns = EXCLUDED_NAMES) -> bool:
     """Whether it is served on and has a carrier: what a node tells the others of (docs/specs/watch.md §8)."""
     return interface.has_carrier and refusal(interface, wanted, excluded) is None
+
+
+def served_of(interfaces: Iterable[Interface], wanted: tuple[str, ...] | None = None) -> tuple[Interface, ...]:
+    """Those of the interfaces that are served on."""
+    return tuple(interface for interface in interfaces if refusal(interface, wanted) is None)
+
+
+def why_unfit(interfaces: Iterable[Interface], wanted: tuple[str, ...] | None = None) -> tuple[str, ...]:
+    """For each interface that might have been served on, why it is not; for each name that was given, that there is no
+    such interface."""
+    absent = dict.fromkeys(wanted or ())
+    said = []
+    for interface in interfaces:
+        absent.pop(interface.name, None)
+        unfit = refusal(interface, wanted)
+        if unfit is not None and unfit is not Unfit.NOT_NAMED:
+            said.append(f"{interface.name}: {UNFIT_WORDS[unfit]}")
+    return (*said, *(f"{name}: there is no interface of this name" for name in absent))

@@ -9,7 +9,16 @@ from collections.abc import AsyncIterator, Callable
 import click
 import trio
 
-from tests.bench import bench_controller, bench_core, bench_l2, bench_link, bench_loopback, bench_ownership, bench_wire
+from tests.bench import (
+    bench_controller,
+    bench_core,
+    bench_l2,
+    bench_link,
+    bench_loopback,
+    bench_ownership,
+    bench_speaker,
+    bench_wire,
+)
 from tests.bench.measuring import RUNS, Row
 from tests.interop.peers import open_peers
 from tests.interop.programs import GoPeer
@@ -23,6 +32,7 @@ MEASUREMENTS: dict[str, Callable[[GoPeer | None], AsyncIterator[Row]]] = {
     "controller": bench_controller.measure,
     "l2": bench_l2.measure,
     "link": bench_link.measure,
+    "speaker": bench_speaker.measure,
 }
 GO_VERSION = "0.7.0"
 HEAD = ["what", "ours, median", "worst", f"memberlist {GO_VERSION}, median", "worst", "ratio"]

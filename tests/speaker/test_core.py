@@ -416,7 +416,7 @@ def test_a_message_that_is_no_notice_is_nobodys_harm(payload: bytes) -> None:
         (None, (), "no interface is fit to announce on"),
         (None, (Interface(index=1, name="lo", mac=bytes(6), is_loopback=True),), "lo: nobody outside hears"),
         (("eth0",), (Interface(index=2, name="eth0", mac=mac_of(1), is_up=False),), "eth0: it is down"),
-        (("eth7",), (Interface(index=2, name="eth0", mac=mac_of(1)),), "eth7: there is none of this name"),
+        (("eth7",), (Interface(index=2, name="eth0", mac=mac_of(1)),), "eth7: there is no interface of this name"),
         (None, (Interface(index=2, name="eth0", mac=mac_of(1), has_carrier=False),), "no interface has a carrier"),
     ],
 )
