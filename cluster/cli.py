@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from cluster.cross_checks import cross_check
 from cluster.errors import quote
 from cluster.folder import UNREADABLE_HINT, read_files
 from cluster.manifests import read_manifests
@@ -22,6 +23,7 @@ from cluster.model import ServiceType
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from cluster.errors import Problem
     from cluster.folder import Unreadable
     from cluster.manifests import Reading
     from cluster.model import Configuration, EndpointSlice, Service, Snapshot
@@ -31,7 +33,7 @@ SCHEMA: Final = 1
 EXIT_WRONG: Final = 1
 EXIT_UNREADABLE: Final = 3
 MAX_LINES: Final = 20
-"""Objects of one kind that the summary names; the others are counted."""
+"""Objects of one kind that the summary names, and warnings that are shown; the others are counted."""
 
 
 @click.command()
@@ -41,16 +43,17 @@ def check(paths: tuple[str, ...], as_json: bool) -> None:
     """Check manifests: MetalLB's ConfigMap, Services, EndpointSlices, Nodes, Namespaces.
 
     PATH is a file or a folder, which is read with all that is below it. Prints what was understood, or every error with
-    its file, line and column and what would be right.
+    its file, line and column and what would be right. Warns of what is right and yet will not do what it seems to.
 
     Exit codes: 0 fine, 1 the manifests are wrong, 2 wrong usage, 3 something could not be read.
     """
     files = read_files(paths)
     reading = read_manifests(files.read)
+    warnings = () if files.unreadable or reading.problems else cross_check(reading)
     if as_json:
-        click.echo(json.dumps(_as_json(reading, files.unreadable)))
+        click.echo(json.dumps(_as_json(reading, files.unreadable, warnings)))
     else:
-        for line in _report(reading, files.unreadable):
+        for line in _report(reading, files.unreadable, warnings):
             click.echo(line)
     if files.unreadable:
         sys.exit(EXIT_UNREADABLE)
@@ -58,22 +61,29 @@ def check(paths: tuple[str, ...], as_json: bool) -> None:
         sys.exit(EXIT_WRONG)
 
 
-def _as_json(reading: Reading, unreadable: list[Unreadable]) -> dict[str, Any]:
+def _as_json(reading: Reading, unreadable: list[Unreadable], warnings: tuple[Problem, ...]) -> dict[str, Any]:
     errors: list[dict[str, Any]] = [
         {"file": entry.path, "line": None, "column": None, "message": entry.reason, "hint": UNREADABLE_HINT}
         for entry in unreadable
     ]
-    errors += [
-        {
-            "file": problem.place.file,
-            "line": problem.place.line,
-            "column": problem.place.column,
-            "message": problem.message,
-            "hint": problem.hint,
-        }
-        for problem in reading.problems
-    ]
-    return {"schema": SCHEMA, "errors": errors, "counts": _counts(reading), "ignored": dict(reading.ignored)}
+    return {
+        "schema": SCHEMA,
+        "errors": errors + [_problem(problem) for problem in reading.problems],
+        "warnings": [_problem(problem) for problem in warnings],
+        "counts": _counts(reading),
+        "ignored": dict(reading.ignored),
+    }
+
+
+def _problem(problem: Problem) -> dict[str, Any]:
+    place = problem.place
+    return {
+        "file": place.file,
+        "line": place.line,
+        "column": place.column,
+        "message": problem.message,
+        "hint": problem.hint,
+    }
 
 
 def _counts(reading: Reading) -> dict[str, int]:
@@ -101,17 +111,26 @@ def _load_balancers(snapshot: Snapshot) -> list[Service]:
 # ---- for people
 
 
-def _report(reading: Reading, unreadable: list[Unreadable]) -> Iterator[str]:
+def _report(reading: Reading, unreadable: list[Unreadable], warnings: tuple[Problem, ...]) -> Iterator[str]:
     for entry in unreadable:
         yield f"{_shown(entry.path)}: {entry.reason}"
         yield f"    {UNREADABLE_HINT}"
     for problem in reading.problems:
-        yield f"{_shown(problem.place.file)}:{problem.place.line}:{problem.place.column}: {problem.message}"
-        yield f"    {problem.hint}"
+        yield from _lines(problem, "")
     if total := len(unreadable) + len(reading.problems):
         yield _counted(total, "error")
         return
+    for problem in warnings[:MAX_LINES]:
+        yield from _lines(problem, "warning: ")
+    if warnings:
+        yield _counted(len(warnings), "warning")
     yield from _summary(reading)
+
+
+def _lines(problem: Problem, severity: str) -> Iterator[str]:
+    place = problem.place
+    yield f"{_shown(place.file)}:{place.line}:{place.column}: {severity}{problem.message}"
+    yield f"    {problem.hint}"
 
 
 def _shown(text: str) -> str:

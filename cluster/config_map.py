@@ -3,7 +3,7 @@
 Rules kept here:
 
 * As strict as MetalLB: an unknown key is a mistake wherever it stands. Where its versions differ, what a later one
-  takes is taken: a configuration that works there works here.
+  takes is taken: a configuration that works there works here. Text need not be quoted: `65000:50` is a community.
 * Every pool, advertisement, peer and profile is read by itself, so that a mistake in one hides none in another.
 * Names of advertisements and peers are those that MetalLB's own conversion to custom resources gives.
 
@@ -41,20 +41,20 @@ from cluster.model import (
     Requirement,
 )
 from cluster.ranges import find_overlaps, parse_networks
-from cluster.shapes import Reader, alternatives, format_path
+from cluster.shapes import DocumentReader, alternatives, format_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from cluster.errors import Problem
     from cluster.model import Network
-    from cluster.shapes import Path
+    from cluster.shapes import Path, Reader
     from cluster.yaml_text import Node
 
 
 def read_configuration(document: Node, problems: list[Problem]) -> Configuration:
     """The configuration of one document. What could not be read is left out, and every reason added to `problems`."""
-    reader = Reader(document, problems)
+    reader = DocumentReader(document, problems)
     reader.read(DocumentShape)
     pools, l2_advertisements, bgp_advertisements = _read_pools(reader, _read_communities(reader))
     profiles = reader.items(("bfd-profiles",))

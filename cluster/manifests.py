@@ -65,6 +65,8 @@ class Reading:
     """Objects seen, read or not."""
     ignored: tuple[tuple[str, int], ...]
     """Kinds that are not read and how many objects of each there are, sorted."""
+    places: Mapping[tuple[str, str, str], Place]
+    """Where the objects that are read begin, by kind, namespace and name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +156,7 @@ def join(files: Sequence[FileReading]) -> Reading:
         files=len(files),
         objects=objects,
         ignored=tuple(sorted(ignored.items())),
+        places={key: found.place for key, found in first.items()},
     )
 
 

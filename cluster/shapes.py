@@ -4,7 +4,7 @@ Rules kept here:
 
 * A shape says what is written, under the names that are written; `cluster.model` says what it means.
 * Types are exact: "80" is no number and 80 is no text. A field that is null is one that is absent, as in Go.
-* A message holds the path, the value as written and the cure; a password is never repeated.
+* A message holds the path, the value as written and the cure. No value is refused for which that would tell a secret.
 """
 
 from __future__ import annotations
@@ -43,8 +43,6 @@ Path: TypeAlias = tuple[str | int, ...]
 
 MAX_ALTERNATIVES: Final = 8
 """Names that a hint lists."""
-SECRET_KEYS: Final = ("password",)
-"""Keys whose values no message repeats."""
 _PLAIN_KEY = re.compile(r"[\w-]+", re.ASCII)
 
 
@@ -160,12 +158,20 @@ class Reader:
         """The value at a path of the document as a shape, or None after noting every reason why not."""
         node = find(self.root, path)
         assert node is not None
-        try:
-            return shape.model_validate(plain(node))
-        except ValidationError as exc:
-            for error in exc.errors(include_url=False, include_input=False):
-                self._note(shape, error, path)
-            return None
+        data = plain(node)
+        while True:
+            try:
+                return shape.model_validate(data)
+            except ValidationError as exc:
+                errors = exc.errors(include_url=False, include_input=False)
+            texts = [(error["loc"], text) for error in errors if (text := self._text_wanted(node, error)) is not None]
+            if not texts:
+                break
+            for loc, text in texts:
+                data = _with(data, loc, text)
+        for error in errors:
+            self._note(shape, error, path)
+        return None
 
     def refuse(self, path: Path, message: str, hint: str) -> None:
         """Note that the value at a path is wrong."""
@@ -184,7 +190,11 @@ class Reader:
     def text(self, path: Path) -> str | None:
         """The text at a path, if there is text."""
         node = find(self.root, path)
-        return node.value if node and isinstance(node.value, str) else None
+        return self.text_of(node) if node else None
+
+    def text_of(self, node: Node) -> str | None:
+        """The text that a node is, if it is text."""
+        return node.value if isinstance(node.value, str) else None
 
     def refuse_repeated(self, paths: Iterable[Path], key: str) -> None:
         """Note every item whose `key` has the text of an earlier one's."""
@@ -194,6 +204,11 @@ class Reader:
             if text is not None and (earlier := first.setdefault(text, path)) != path:
                 message = f"{quote(text)} is the {key} of {format_path(self.path + earlier)} too"
                 self.refuse((*path, key), message, f"give each a {key} of its own")
+
+    def _text_wanted(self, root: Node, error: ErrorDetails) -> str | None:
+        """What a value is as text, where one was refused for not being any and yet it is."""
+        node = find(root, error["loc"]) if error["type"] == "string_type" else None
+        return self.text_of(node) if node else None
 
     def _add(self, path: Path, place: Place, message: str, hint: str) -> None:
         where = format_path(self.path + path)
@@ -223,9 +238,18 @@ class Reader:
             case _:
                 assert node is not None
                 expected = _EXPECTED[kind]
-                self._add(
-                    path, node.place, _mistyped(node, expected, is_secret(path)), _cure(node, expected, is_secret(path))
-                )
+                self._add(path, node.place, _mistyped(node, expected), _cure(node, expected))
+
+
+class DocumentReader(Reader):
+    """Reads a document for programs in Go: to their fields for text a number or a switch is the text it is written as.
+
+    So MetalLB reads its ConfigMap, but not so the API server the objects (docs/specs/metallb-interface.md §1.1).
+    """
+
+    def text_of(self, node: Node) -> str | None:
+        """The text that a node is written as, if it is a scalar and not null."""
+        return None if node.value is None or isinstance(node.value, list | dict) else node.text
 
 
 _EXPECTED: Final = {
@@ -252,6 +276,18 @@ def find(node: Node, path: Path) -> Node | None:
     return node
 
 
+def _with(data: Any, path: Path, value: object) -> Any:
+    """The data with another value at a path; the data's own lists and mappings are changed."""
+    if not path:
+        return value
+    *steps, last = path
+    parent = data
+    for step in steps:
+        parent = parent[step]
+    parent[last] = value
+    return data
+
+
 def format_path(path: Path) -> str:
     """`spec.ports[0].port`; a key that holds other characters stands in brackets and quotes."""
     parts = []
@@ -263,11 +299,6 @@ def format_path(path: Path) -> str:
         else:
             parts.append(f"[{quote(step)}]")
     return "".join(parts).removeprefix(".")
-
-
-def is_secret(path: Path) -> bool:
-    """Whether no message may repeat the value."""
-    return bool(path) and path[-1] in SECRET_KEYS
 
 
 def fields_at(shape: type[BaseModel], loc: Sequence[str | int]) -> dict[str, str]:
@@ -289,24 +320,20 @@ def _unknown(key: str, known: list[str]) -> tuple[str, str]:
     return message, f"did you mean {close[0]}?" if close else f"its keys are {', '.join(known)}"
 
 
-def _mistyped(node: Node, expected: str, secret: bool) -> str:
-    shown = "the value" if secret else quote(node.text)
+def _mistyped(node: Node, expected: str) -> str:
     match node.value:
         case None:
             return f"is empty, not {expected}"
         case list() | dict():
             return f"is {describe(node.value)}, not {expected}"
         case str():
-            return f"{shown} is text, not {expected}"
+            return f"{quote(node.text)} is text, not {expected}"
         case value:
-            read_as = "something else" if secret else describe(value)
-            return f"{shown} is read as {read_as}, not as {expected}"
+            return f"{quote(node.text)} is read as {describe(value)}, not as {expected}"
 
 
-def _cure(node: Node, expected: str, secret: bool) -> str:
+def _cure(node: Node, expected: str) -> str:
     match expected:
-        case "text" if secret:
-            return "put it in quotes"
         case "text" if isinstance(node.value, bool | int | float):
             return quoting(node.text)
         case "text":

@@ -3,14 +3,17 @@
 import json
 import re
 import shlex
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
+from cluster.model import ObjectName, ServiceStatus
+from cluster.statuses import render_status
 from starling.cli import starling
-from tests.cluster.helpers import wrap
+from tests.cluster.helpers import BGP_POOL, POOL, wrap
 from tests.tree import ROOT
 
 NODE = "apiVersion: v1\nkind: Node\nmetadata: {name: n}\n"
@@ -53,6 +56,7 @@ def test_the_example_as_json() -> None:
     assert answer("examples/hostnames") == {
         "schema": 1,
         "errors": [],
+        "warnings": [],
         "counts": {
             "files": 4,
             "objects": 8,
@@ -163,6 +167,49 @@ def test_no_control_character_reaches_the_terminal(tmp_path: Path) -> None:
     result = check(str(tmp_path))
     assert result.exit_code == 1
     assert "\x1b" not in result.stdout
+
+
+def test_warnings_are_shown_before_the_summary_and_change_no_exit_code(tmp_path: Path) -> None:
+    file = tmp_path / "m.yaml"
+    service = (
+        "---\napiVersion: v1\nkind: Service\nmetadata: {{name: s{0}, annotations: {{metallb.io/address-pool: q}}}}\n"
+    )
+    spec = "spec: {type: LoadBalancer, ports: [{port: 80}]}\n"
+    file.write_text(wrap(POOL) + "".join(service.format(number) + spec for number in range(22)))
+    result = check(str(file))
+    assert (result.exit_code, result.stderr) == (0, "")
+    lines = result.stdout.splitlines()
+    assert lines[:2] == [
+        f"{file}:11:1: warning: 'default/s0' asks for the pool 'q', and there is none of that name",
+        "    write 'p'",
+    ]
+    assert lines[40:42] == ["22 warnings", "1 pool"]
+    got = answer(str(file))
+    assert len(got["warnings"]) == 22
+    assert got["warnings"][0] == {
+        "file": str(file),
+        "line": 11,
+        "column": 1,
+        "message": "'default/s0' asks for the pool 'q', and there is none of that name",
+        "hint": "write 'p'",
+    }
+
+
+def test_where_there_are_mistakes_nothing_is_warned_of(tmp_path: Path) -> None:
+    file = tmp_path / "m.yaml"
+    file.write_text(wrap(BGP_POOL) + "---\n" + NODE.replace("n}", "N}"))
+    got = answer(str(file))
+    assert (len(got["errors"]), got["warnings"]) == (1, [])
+
+
+def test_the_statuses_of_a_folder_are_no_manifests(tmp_path: Path) -> None:
+    (tmp_path / "n.yaml").write_text(NODE)
+    (tmp_path / "status").mkdir()
+    status = ServiceStatus(service=ObjectName("default", "web"), ingress=(IPv4Address("192.0.2.1"),))
+    (tmp_path / "status" / "default.web.yaml").write_text(render_status(status))
+    result = check(str(tmp_path))
+    assert result.exit_code == 0
+    assert result.stdout.splitlines() == ["1 node", "    n", "not read: 1 ServiceStatus"]
 
 
 # ---- the guide

@@ -263,3 +263,37 @@ def test_another_config_map_is_none_of_our_business(metadata: str) -> None:
 
 def test_a_config_map_that_names_no_namespace_is_taken() -> None:
     assert read(wrap(POOL).replace(", namespace: metallb-system", "")).snapshot.config.pools[0].name == "p"
+
+
+# ---- text without quotes
+
+
+def test_numbers_and_switches_are_text_where_text_is_wanted() -> None:
+    """As MetalLB's parser (yaml.v2) puts any scalar into a field for text, spelt as it stands there."""
+    read = config(
+        "bgp-communities: {7: 65000:50}\n"
+        "bfd-profiles: [{name: 0x10}]\n"
+        "address-pools:\n"
+        "- name: 2026-01-01\n"
+        "  protocol: bgp\n"
+        "  addresses: [192.0.2.0/24]\n"
+        "  bgp-advertisements: [{communities: [7, 1:30]}]\n"
+        "peers:\n"
+        "- {my-asn: 64500, peer-asn: 64501, peer-address: 192.0.2.1, hold-time: 0, password: 012345,\n"
+        "   bfd-profile: 0x10,\n"
+        "   node-selectors: [{match-labels: {rack: 1.50, 7: yes}}]}\n"
+    )
+    assert [pool.name for pool in read.pools] == ["2026-01-01"]
+    assert read.bgp_advertisements[0].communities == (Community(1, 30), Community(65000, 50))
+    (peer,) = read.peers
+    assert (peer.hold_time, peer.password, peer.bfd_profile) == (0, "012345", "0x10")
+    assert [(entry.key, entry.values) for entry in peer.node_selectors[0].requirements] == [
+        ("7", ("yes",)),
+        ("rack", ("1.50",)),
+    ]
+
+
+def test_text_without_quotes_is_no_number() -> None:
+    assert refused(PEER.replace("64500", "'64500'")) == [
+        "2:11: peers[0].my-asn: '64500' is text, not a whole number; write 64500 without quotes"
+    ]
