@@ -102,7 +102,9 @@ class FolderSource:
     async def _read(self) -> SourceReading:
         for take_unsettled in (*(False,) * MAX_UNSETTLED_LOOKS, True):
             again = trio.current_time() >= self._retry_at
-            reading = await trio.to_thread.run_sync(self._look, take_unsettled, again, abandon_on_cancel=True)
+            # A writer has to end before another may begin; a reader may be left to itself.
+            may_be_left = self._writer is None
+            reading = await trio.to_thread.run_sync(self._look, take_unsettled, again, abandon_on_cancel=may_be_left)
             if reading is not None:
                 self._plan_retry(again)
                 return reading
