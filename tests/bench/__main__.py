@@ -12,6 +12,7 @@ import trio
 from tests.bench import (
     bench_controller,
     bench_core,
+    bench_folder,
     bench_l2,
     bench_link,
     bench_loopback,
@@ -30,6 +31,7 @@ MEASUREMENTS: dict[str, Callable[[GoPeer | None], AsyncIterator[Row]]] = {
     "loopback": bench_loopback.measure,
     "ownership": bench_ownership.measure,
     "controller": bench_controller.measure,
+    "folder": bench_folder.measure,
     "l2": bench_l2.measure,
     "link": bench_link.measure,
     "speaker": bench_speaker.measure,
