@@ -231,6 +231,7 @@ def test_a_signal_ends_it_cleanly(tmp_path: Path, number: signal.Signals) -> Non
     assert (process.returncode, errors) == (0, b"")
 
 
+@pytest.mark.slow
 def test_a_second_one_is_refused(tmp_path: Path) -> None:
     configure(tmp_path, "192.0.2.0/28")
     replace(tmp_path / "web.yaml", service("web"))
