@@ -31,7 +31,8 @@ class Register:
         self._standings: dict[Address, Standing] = {}
         self._holders: dict[Address, Standing] = {}
         """Which group was told last to have an address."""
-        self._touched: list[Standing] = []
+        self._touched: dict[Standing, None] = {}
+        """Each once: how often a group is touched before the demand is complete is not ours to say."""
         self._resets = 0
         self._is_resetting = False
 
@@ -69,10 +70,10 @@ class Register:
                 del self._holders[address]
                 standing.gone.append(address)
         standing.coming, standing.has_coming = group, True
-        self._touched.append(standing)
+        self._touched[standing] = None
 
     def complete(self) -> list[Standing]:
-        """What was told is a whole demand. Returns every group that it touched; one may be there twice."""
+        """What was told is a whole demand. Returns every group that it touched, each once."""
         if self._is_resetting:
             self._is_resetting = False
             for standing in self._standings.values():
@@ -81,8 +82,8 @@ class Register:
         self.is_complete = True
         if self._nodes != self.nodes:
             self.nodes = dict(self._nodes)
-        touched, self._touched = self._touched, []
-        return touched
+        touched, self._touched = self._touched, {}
+        return list(touched)
 
     def adopt(self, standing: Standing) -> tuple[Address, ...]:
         """Let the group be what the demand says. Returns the addresses that it gave up and that no group has.
@@ -91,7 +92,7 @@ class Register:
         """
         if not self.is_complete:
             if standing.has_coming or standing.gone:
-                self._touched.append(standing)
+                self._touched[standing] = None
             return ()
         if standing.has_coming:
             standing.group, standing.coming, standing.has_coming = standing.coming, None, False
