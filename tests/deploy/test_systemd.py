@@ -60,6 +60,19 @@ def test_the_command_of_a_unit_is_one_that_there_is(path: Path) -> None:
         assert option in helped.stdout
 
 
+NOTIFYING = [path for path in UNITS if read(path).get("Type") == "notify"]
+
+
+def test_some_units_tell_when_they_are_ready() -> None:
+    assert [path.stem for path in NOTIFYING] == ["starling-speaker"]
+
+
+@pytest.mark.parametrize("path", NOTIFYING, ids=lambda path: path.stem)
+def test_a_unit_that_is_not_ready_yet_is_not_killed(path: Path) -> None:
+    """A host cannot announce before its manifests are there and its cable is in, and that may take days."""
+    assert read(path)["TimeoutStartSec"] == "infinity"
+
+
 def rights(section: configparser.SectionProxy) -> list[str]:
     """What starts a command as the unit does: another user, these capabilities and no way to more."""
     names = [name.removeprefix("CAP_").lower() for name in section["CapabilityBoundingSet"].split()]
