@@ -23,7 +23,9 @@ from tests.speaker.fast.namespace import in_namespace, ip
 from tests.speaker.fast.speakers import ADDRESS, here, write_manifests
 from tests.tree import ROOT
 
-UNITS = sorted((ROOT / "deploy" / "systemd").glob("*.service"))
+FOLDER = ROOT / "deploy" / "systemd"
+UNITS = sorted(FOLDER.glob("*.service"))
+DROP_INS = sorted(FOLDER.glob("*.service.d/*.conf"))
 NOBODY = 65534
 
 
@@ -42,10 +44,14 @@ def test_there_are_units() -> None:
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd-analyze")
 @pytest.mark.parametrize("path", UNITS, ids=lambda path: path.stem)
 def test_systemd_has_nothing_against_a_unit(path: Path, tmp_path: Path) -> None:
-    text = path.read_text().replace("/opt/starling/bin/starling", f"{sys.executable} -m starling")
-    copy = tmp_path / path.name
-    copy.write_text(text)
-    checked = subprocess.run(["systemd-analyze", "verify", str(copy)], capture_output=True, text=True, check=False)
+    """With what may be dropped in beside it."""
+    for source in (path, *DROP_INS):
+        copy = tmp_path / source.relative_to(FOLDER)
+        copy.parent.mkdir(exist_ok=True)
+        copy.write_text(source.read_text().replace("/opt/starling/bin/starling", f"{sys.executable} -m starling"))
+    checked = subprocess.run(
+        ["systemd-analyze", "verify", str(tmp_path / path.name)], capture_output=True, text=True, check=False
+    )
     assert (checked.returncode, checked.stderr) == (0, "")
 
 
@@ -58,6 +64,16 @@ def test_the_command_of_a_unit_is_one_that_there_is(path: Path) -> None:
     )
     for option in [word for word in words if word.startswith("--")]:
         assert option in helped.stdout
+
+
+def test_a_key_is_handed_over_and_the_command_is_the_unit_s_otherwise() -> None:
+    (path,) = DROP_INS
+    section, unit = read(path), read(FOLDER / path.parent.name.removesuffix(".d"))
+    name, _, source = section["LoadCredential"].partition(":")
+    assert source == "/etc/starling/ring.key"
+    assert section["ExecStart"] == unit["ExecStart"].replace(
+        "$STARLING", f"--key-file ${{CREDENTIALS_DIRECTORY}}/{name} $STARLING"
+    )
 
 
 NOTIFYING = [path for path in UNITS if read(path).get("Type") == "notify"]
@@ -100,7 +116,7 @@ def loopback() -> str:
 @in_namespace
 async def test_the_speaker_is_ready_alive_and_ended_as_the_unit_wants_it(tmp_path: Path) -> None:
     ip("link add eth0 type veth peer name wire0", "link set eth0 up", "link set wire0 up")
-    section = read(ROOT / "deploy" / "systemd" / "starling-speaker.service")
+    section = read(FOLDER / "starling-speaker.service")
     os.chmod(tmp_path, 0o755)
     for parent in tmp_path.parents[:2]:
         os.chmod(parent, 0o755)

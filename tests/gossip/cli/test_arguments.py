@@ -21,10 +21,12 @@ from gossip.cli.arguments import (
     read_target,
     tags_as_meta,
 )
+from gossip.control.key_file import read_key_file
 from gossip.keyring import parse_key, parse_keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 KEY = base64.b64encode(bytes(range(32))).decode()
 
@@ -117,3 +119,17 @@ def test_a_wrong_key_file_is_told_with_its_line(content: bytes, said: str) -> No
 def test_tags_that_do_not_fit() -> None:
     with pytest.raises(LocalError, match="at most 512 bytes"):
         tags_as_meta({"motto": "m" * 510})
+
+
+@pytest.mark.parametrize(("folder", "complaints"), [("", 0), ("elsewhere", 1)])
+def test_a_credential_of_systemd_is_no_file_that_others_may_read(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, folder: str, complaints: int
+) -> None:
+    """Its access list names the user alone, and shows as a right of the group."""
+    path = tmp_path / "ring.key"
+    path.write_text(KEY)
+    path.chmod(0o440)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path / folder))
+    complained: list[str] = []
+    assert read_key_file(str(path), complained.append) == (parse_key(KEY),)
+    assert len(complained) == complaints
