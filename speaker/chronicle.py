@@ -105,7 +105,10 @@ _LINES: Final[dict[type[Event], Callable[[Any], Line]]] = {
 }
 
 
-def record_of(event: Event, at: float) -> LogRecord:
-    """The line for an event; ``at`` in seconds since the epoch."""
-    level, name, fields = _LINES[type(event)](event)
+def record_of(event: Event, at: float) -> LogRecord | None:
+    """The line for an event, None for one that is nobody's news; ``at`` in seconds since the epoch."""
+    line = _LINES.get(type(event))
+    if line is None:
+        return None
+    level, name, fields = line(event)
     return LogRecord(at=at, level=level, event=name, fields=fields)

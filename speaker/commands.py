@@ -17,8 +17,16 @@ class SetMarker:
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """Send the member this user message, reliably, and exchange views with it; then, done or failed, call
-    :meth:`speaker.core.Speaker.exchanged`."""
+    """Send the member these user messages, reliably, and exchange views with it; then, done or failed, call
+    :meth:`speaker.core.Speaker.exchanged`. With one member there is one exchange at a time."""
+
+    member: str
+    notices: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """Send the member this user message, reliably if that can be done."""
 
     member: str
     notice: bytes
@@ -31,4 +39,4 @@ class SetLocalAddresses:
     addresses: tuple[Address, ...]
 
 
-Command: TypeAlias = SetMarker | Exchange | SetLocalAddresses
+Command: TypeAlias = SetMarker | Exchange | Tell | SetLocalAddresses

@@ -13,10 +13,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from math import inf
 from typing import Final
 
-from speaker.ownership import Decision, hash_rank, hashed_text, salt
+from cluster.model import Address
+from speaker.ownership import hash_rank, hashed_text, salt
 
 MAX_AGE_DIFFERENCE: Final = 2.0
 """Seconds by which one's desired state may be older than the other's before that alone decides."""
@@ -28,6 +28,8 @@ class Cause(StrEnum):
     ISOLATED = "isolated"
     OLDER = "older"
     RULE = "rule"
+    """The hash with the address. Each side's own decision is no fact that both have: they may have read different
+    manifests, and each would tell the other to yield."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,20 +53,15 @@ class Settlement:
     cause: Cause
 
 
-def settle(decision: Decision, one: Claimant, other: Claimant) -> Settlement:
-    """Which of the two yields; they may be given in either order. The decision is the address's own."""
+def settle(address: Address, one: Claimant, other: Claimant) -> Settlement:
+    """Which of the two yields the address; they may be given in either order."""
     if one.is_isolated is not other.is_isolated:
         return _settlement(one if one.is_isolated else other, (one, other), Cause.ISOLATED)
     if abs(one.age - other.age) > MAX_AGE_DIFFERENCE:
         return _settlement(max(one, other, key=lambda claimant: claimant.age), (one, other), Cause.OLDER)
-    return _settlement(max(one, other, key=lambda claimant: _place(decision, claimant.node)), (one, other), Cause.RULE)
-
-
-def _place(decision: Decision, node: str) -> tuple[float, bytes, str]:
-    """The node's place in the order of taking over; those that are not eligible are behind it, ordered by the hash."""
-    ranks = {candidate.node: candidate.rank for candidate in decision.candidates}
-    rank = ranks.get(node)
-    return inf if rank is None else rank, hash_rank(salt(node), hashed_text(decision.key)), node
+    text = hashed_text(address)
+    later = max(one, other, key=lambda claimant: (hash_rank(salt(claimant.node), text), claimant.node))
+    return _settlement(later, (one, other), Cause.RULE)
 
 
 def _settlement(loser: Claimant, both: tuple[Claimant, Claimant], cause: Cause) -> Settlement:

@@ -7,7 +7,7 @@ Rules kept here:
 * Nothing is decided before what is wanted is known as a whole.
 * Nothing is gained but through the gate (:mod:`speaker.gate`): two nodes that start together must not both claim, and a
   node that was cut off must not claim what others have taken over. Without a carrier nothing is announced.
-* What an event touched is decided again in turns of REMAKE_TURN groups; an address whose owner is gone goes first.
+* What an event touched is decided again in turns of TURN groups; an address whose owner is gone goes first.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from speaker.arbiter import Arbiter
 from speaker.commands import Command, SetLocalAddresses, SetMarker
 from speaker.decisions import Change, Decisions
 from speaker.demand import DemandChange
-from speaker.events import Event, NobodyAnnounces, OwnerChanged
+from speaker.events import AddressKnown, Announced, Event, NobodyAnnounces, OwnerChanged, Withdrawn
 from speaker.gate import Gate
 from speaker.history import History, Move
 from speaker.holdings import Holdings
@@ -38,12 +38,10 @@ from speaker.ownership import Election, MemberFacts
 if TYPE_CHECKING:
     from random import Random
 
-YIELD_TIMEOUT: Final = 90.0
-"""Seconds after which one who yielded announces again: an owner says so every minute, and is heard at once if there."""
 MAX_UNFIT_SHOWN: Final = 8
 """Interfaces of which it is said why they are not fit."""
-REMAKE_TURN: Final = 64
-"""Groups decided in one turn: about 2 ms."""
+TURN: Final = 64
+"""Groups decided, addresses begun or announced again in one turn: about 2 ms."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,29 +68,36 @@ class Speaker:
     """
 
     def __init__(self, config: SpeakerConfig, *, rng: Random, known: Iterable[Address] = ()) -> None:
-        """``known`` are addresses that were wanted before this process started: they need no probe."""
+        """``known`` are addresses that were announced before this process started: they need no probe."""
         self.config: Final = config
         self._commands: Final[deque[Command]] = deque()
         self._events: Final[deque[Event]] = deque()
-        emit, order = self._events.append, self._commands.append
         self.announcer: Final = Announcer(rng)
         self._first_use: Final = FirstUse()
         self.decisions: Final = Decisions(config.node, config.election)
-        self.holdings: Final = Holdings(self.announcer, self._first_use, emit)
+        self.holdings: Final = Holdings(self.announcer, self._first_use, self._note)
         self.history: Final = History()
         self._arbiter: Final = Arbiter(
-            config.node, self.decisions, self.holdings, self.announcer, emit=emit, order=order
+            config.node,
+            self.decisions,
+            self.holdings,
+            self.announcer,
+            emit=self._events.append,
+            order=self._commands.append,
         )
         self.disputes: Final = self._arbiter.disputes
-        self._intake: Final = Intake(config.node, ignore_exclude_label=config.ignore_exclude_label)
-        self._intake.know(known)
+        self.intake: Final = Intake(config.node, known, ignore_exclude_label=config.ignore_exclude_label)
         self._gate: Final = Gate()
         self._is_running = False
         self._touched_at = math.inf
         self._members: tuple[MemberFacts, ...] = ()
-        self._has_interface = False
+        self._served: tuple[Interface, ...] = ()
+        self._ports: tuple[Interface, ...] = ()
+        """Those of the served interfaces that are answered on: all, or none while the gate is closed."""
         self._unfit: tuple[str, ...] = ()
         self._meta = b""
+        self._again: deque[IPv4Address] = deque()
+        """Addresses to be announced again."""
 
     # ---- inputs
 
@@ -106,28 +111,32 @@ class Speaker:
         """Announce nothing any more."""
         self._is_running = False
         self._gate.stop()
+        self._open_ports(now)
         for holding in self.holdings:
             self.holdings.release(holding.address, "the speaker stops", now)
 
     def ring_heard(self, now: float) -> None:
         """Another member was heard: a push/pull with it was completed, it has answered a ping."""
         self._gate.hear(now)
+        self._open_ports(now)
 
     def demand_changed(self, change: DemandChange, now: float, *, is_reset: bool = False) -> None:
         """A part of what is wanted; nothing is decided before its last part. With ``is_reset`` the parts from this one
         to the complete one are everything."""
-        self.decisions.change_demand(self._intake.take(change, is_reset=is_reset), is_reset=is_reset)
+        self.decisions.change_demand(self.intake.take(change, is_reset=is_reset), is_reset=is_reset)
         for group in change.groups:
             for address in group.addresses:
                 if isinstance(address, IPv4Address):
                     self.announcer.watch(address)
         if change.is_complete:
-            self._commands.append(SetLocalAddresses(self._intake.local_addresses()))
+            self._commands.append(SetLocalAddresses(self.intake.local_addresses()))
+            self.holdings.reconsider()
             self._touched_at = min(self._touched_at, now)
 
     def source_changed(self, current_at: float) -> None:
         """What is wanted was last known to be current then; ``math.inf`` while it is."""
         self._arbiter.source_changed(current_at)
+        self.holdings.reconsider()
 
     def members_changed(self, members: Iterable[MemberFacts], now: float) -> None:
         """Everybody known in the ring, this node included."""
@@ -138,14 +147,13 @@ class Speaker:
         self.disputes.set_members(known)
         self._first_use.set_known_macs(self.disputes.macs)
         self.decisions.change_members(known)
-        self._gate.look_again(now)
+        self.holdings.reconsider()
         self._touched_at = min(self._touched_at, now)
 
     def reunited(self, now: float) -> None:
         """A member is back that was held dead, or others held this node dead and hear it again. Either may have
         announced addresses of the other: the owner says again what is its own, though for it nothing has changed."""
-        for address in tuple(self.announcer.announced):
-            self.announcer.reannounce(address, now)
+        self._again = deque(self.announcer.announced)
 
     def receive_message(self, payload: bytes, now: float) -> None:
         """A user message of the ring. Nothing is raised, whatever it holds."""
@@ -158,18 +166,15 @@ class Speaker:
     def interfaces_changed(self, interfaces: Iterable[Interface], now: float) -> None:
         """Every interface of this machine."""
         present = tuple(interfaces)
-        served = served_of(present, self.config.interfaces)
-        self._has_interface = bool(served)
+        self._served = served_of(present, self.config.interfaces)
         self._unfit = why_unfit(present, self.config.interfaces)
         macs = tuple(interface.mac for interface in present)
         self.disputes.set_own_macs(macs)
         self.announcer.set_own_macs(macs)
         self._first_use.set_known_macs(self.disputes.macs)
-        if self._gate.set_carrier(any(interface.has_carrier for interface in served), now):
-            self.holdings.pause("no interface has a carrier", now)
-        self.announcer.set_interfaces(served, now)
-        self._first_use.set_interfaces(served)
-        meta = encode(marker_of(served, Tier.READY))
+        self._gate.set_carrier(any(interface.has_carrier for interface in self._served), now)
+        self._open_ports(now)
+        meta = encode(marker_of(self._served, Tier.READY))
         if meta != self._meta:
             self._meta = meta
             self._commands.append(SetMarker(meta))
@@ -179,22 +184,25 @@ class Speaker:
         self.announcer.receive(index, frame, now)
         self._first_use.receive(index, frame, now)
         while (claim := self.announcer.next_claim()) is not None:
-            self._arbiter.hear(claim, now)
+            if self._arbiter.hear(claim, now) and self.intake.know(claim.address):
+                self._events.append(AddressKnown(claim.address))
 
     def handle_timer(self, now: float) -> None:
         """Do what is due by ``now``, and one turn of what takes longer."""
+        self._open_ports(now)
         if self._may_decide:
-            for change in self.decisions.remake(REMAKE_TURN):
+            for change in self.decisions.remake(TURN):
                 self._apply(change, now)
             self._touched_at = math.inf if self.decisions.is_settled else now
             if self.decisions.is_settled:
-                if self._gate.is_due(now) and self.holdings.resume(REMAKE_TURN, now):
-                    self._gate.looked()
-                if self._arbiter.settle(now):
-                    self._gate.look_again(now + YIELD_TIMEOUT)
+                if self._gate.is_open(now):
+                    self.holdings.resume(TURN, now)
+                self._arbiter.handle_timer(now)
+        for _ in range(min(TURN, len(self._again))):
+            self.announcer.reannounce(self._again.popleft(), now)
         self.announcer.handle_timer(now)
         self._first_use.handle_timer(now)
-        self.holdings.settle(now)
+        self.holdings.settle(now, may_begin=self._gate.is_open(now))
 
     # ---- drains
 
@@ -215,20 +223,28 @@ class Speaker:
     def next_timer(self) -> float:
         """When ``handle_timer`` wants to be called; at or before now if at once."""
         inner = min(self.announcer.next_timer(), self._first_use.next_timer())
+        if self._again:
+            return -math.inf
         if not self._may_decide:
             return inner
         if not self.decisions.is_settled:
             return min(inner, self._touched_at)
-        return min(inner, self._touched_at, self.disputes.next_due(), self._gate.next_look())
+        opens_at = self._gate.opens_at()
+        resumed_at = max(opens_at, self.holdings.next_resume() if self._ports else -math.inf)
+        return min(inner, self._touched_at, self._arbiter.next_timer(), resumed_at)
+
+    def is_silent(self, now: float) -> bool:
+        """Whether nothing is answered although it may be owned: the gate is closed."""
+        return not self._gate.is_open(now)
 
     def obstacles(self, now: float) -> tuple[str, ...]:
         """Why this node could not announce an address now, in words; none: it could."""
         unfit = f" ({'; '.join(self._unfit[:MAX_UNFIT_SHOWN])})" if self._unfit else ""
         has_carrier = self._gate.has_carrier
         table = (
-            (not self._intake.is_complete, "what is wanted is not known yet"),
-            (not self._has_interface, f"no interface is fit to announce on{unfit}"),
-            (self._has_interface and not has_carrier, "no interface has a carrier"),
+            (not self.intake.is_complete, "what is wanted is not known yet"),
+            (not self._served, f"no interface is fit to announce on{unfit}"),
+            (bool(self._served) and not has_carrier, "no interface has a carrier"),
             (has_carrier and not self._gate.is_open(now), "the ring was not heard yet"),
         )
         return tuple(text for is_so, text in table if is_so)
@@ -237,7 +253,26 @@ class Speaker:
 
     @property
     def _may_decide(self) -> bool:
-        return self._is_running and self._intake.is_complete
+        return self._is_running and self.intake.is_complete
+
+    def _open_ports(self, now: float) -> None:
+        """Answer on the served interfaces, or on none while the gate is closed."""
+        ports = self._served if self._gate.is_open(now) else ()
+        if ports != self._ports:
+            self._ports = ports
+            self.announcer.set_interfaces(ports, now)
+            self._first_use.set_interfaces(ports)
+
+    def _note(self, event: Event) -> None:
+        """Something happened to an address that this node owns."""
+        self._events.append(event)
+        match event:
+            case Announced(address, _):
+                self.intake.know(address)
+            case Withdrawn(address, _):
+                self._arbiter.released(address)
+            case _:
+                pass
 
     def _apply(self, change: Change, now: float) -> None:
         """Carry out that a group is owned otherwise than before."""
@@ -246,6 +281,7 @@ class Speaker:
         wanted = decision.addresses if decision is not None else ()
         for address in change.gone:
             self.holdings.release(address, "it is not wanted any more", now)
+            self.intake.forget(address)
             if isinstance(address, IPv4Address):
                 self.announcer.unwatch(address)
         if owner != self.config.node:
@@ -255,11 +291,12 @@ class Speaker:
             if previous is not None:
                 self.history.forget(previous.key)
             return
-        fresh = self._intake.take_fresh(wanted)
         if owner == self.config.node:
             group = self.decisions.group(decision.key)
-            spare = group.spare if group is not None else None
-            self.holdings.own(decision, fresh, spare, now, may_gain=self._gate.is_open(now))
+            spare, may_begin = group.spare if group is not None else None, self._gate.is_open(now)
+            for address in wanted:
+                is_fresh = self.intake.is_fresh(address)
+                self.holdings.own(address, is_fresh=is_fresh, spare=spare, may_begin=may_begin, now=now)
         before = previous.owner if previous is not None else None
         if owner != before or previous is None:
             self.history.note(decision.key, Move(now, before, owner))

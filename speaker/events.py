@@ -37,6 +37,13 @@ class Withdrawn:
 
 
 @dataclass(frozen=True, slots=True)
+class AddressKnown:
+    """Another member was heard to announce a new address: it needs no probe any more."""
+
+    address: Address
+
+
+@dataclass(frozen=True, slots=True)
 class AddressInUse:
     """A stranger held a new address before anybody announced it: it is not announced, and tried again."""
 
@@ -94,6 +101,7 @@ Event: TypeAlias = (
     OwnerChanged
     | Announced
     | Withdrawn
+    | AddressKnown
     | AddressInUse
     | ProxyARPFound
     | StrangerClaims

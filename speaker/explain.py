@@ -20,6 +20,8 @@ from speaker.holdings import Holding, Standing
 from speaker.ownership import Candidate, Decision
 
 Json: TypeAlias = dict[str, Any]
+MAX_TROUBLED: Final = 20
+"""Addresses that are not announced and that are named in a verdict."""
 MAX_STRANGERS: Final = 20
 """Claims of strangers that are told one by one."""
 
@@ -41,10 +43,12 @@ class Finding:
 
 
 class Explainer:
-    """Speaks about one speaker. ``epoch`` is what to add to the core's times to have seconds since the epoch."""
+    """Speaks about one speaker at ``now``, in the core's time; ``epoch`` is what to add to that for seconds since the
+    epoch."""
 
-    def __init__(self, core: Speaker, epoch: float) -> None:
+    def __init__(self, core: Speaker, now: float, epoch: float) -> None:
         self._core = core
+        self._now = now
         self._epoch = epoch
 
     def decision(self, address: Address) -> Json | None:
@@ -65,12 +69,15 @@ class Explainer:
         """One address in short."""
         moves = self._core.history.moves(decision.key)
         holding = self._core.holdings.get(address)
+        standing = None if holding is None else holding.standing
+        if standing is Standing.ANNOUNCED and self._core.is_silent(self._now):
+            standing = Standing.WAITING
         return {
             "address": str(address),
             "services": [str(service) for service in decision.services],
             "owner": decision.owner,
             "since": self._epoch + moves[-1].at if moves else None,
-            "standing": None if holding is None else str(holding.standing),
+            "standing": None if standing is None else str(standing),
             "detail": None if holding is None else holding.detail or None,
         }
 
@@ -80,14 +87,16 @@ class Explainer:
             for address in decision.addresses:
                 yield self.address(address, decision)
 
-    def findings(self, now: float) -> Iterator[Finding]:
+    def findings(self) -> Iterator[Finding]:
         """What is wrong here."""
-        for obstacle in self._core.obstacles(now):
+        for obstacle in self._core.obstacles(self._now):
             yield Finding(Verdict.ERROR, obstacle)
-        for holding in self._core.holdings:
-            if holding.standing in WARNINGS:
-                yield Finding(Verdict.WARNING, f"{holding.address} {_standing(holding)}")
-        for claim in islice(self._core.disputes.strangers(now), MAX_STRANGERS):
+        troubled = [holding for holding in self._core.holdings if holding.standing in WARNINGS]
+        for holding in troubled[:MAX_TROUBLED]:
+            yield Finding(Verdict.WARNING, f"{holding.address} {_standing(holding)}")
+        if len(troubled) > MAX_TROUBLED:
+            yield Finding(Verdict.WARNING, f"{len(troubled) - MAX_TROUBLED} more addresses are not announced here")
+        for claim in islice(self._core.disputes.strangers(self._now), MAX_STRANGERS):
             yield Finding(
                 Verdict.WARNING,
                 f"{claim.address} is claimed by a stranger too, {claim.mac.hex(':')} on {claim.interface}; "

@@ -1,10 +1,10 @@
-"""When addresses may be gained: not before the ring was heard, and not without a carrier.
+"""When addresses may be announced: not before the ring was heard, and not without a carrier.
 
 Rules kept here:
 
 * Whoever starts, or has a carrier again, waits to hear another member, for PATIENCE at most: others may have taken over
   what seems to be nobody's.
-* Without a carrier nothing is gained: nobody would hear it, and it might not be true any more once somebody does.
+* Without a carrier it is closed: nobody would hear what is said, and it might not be true any more once somebody does.
 
 Source: design.md §5, "Start and return", "Isolated".
 """
@@ -19,56 +19,41 @@ PATIENCE: Final = 2.0
 
 
 class Gate:
-    """Whether it is open, and when something that waits behind it is to be looked at again."""
+    """Whether it is open."""
 
     def __init__(self) -> None:
         self.has_carrier = False
         self._is_running = False
+        self._was_heard = False
+        """Another member was heard before the start."""
         self._open_at = math.inf
-        self._look_at = math.inf
 
     def start(self, now: float, *, has_seeds: bool) -> None:
         """The node starts. Without seeds there is nobody to be heard."""
         self._is_running = True
-        self._open_from(now + PATIENCE if has_seeds else now, now)
+        self._open_at = now + PATIENCE if has_seeds and not self._was_heard else now
 
     def stop(self) -> None:
         """The node ends."""
         self._is_running = False
         self._open_at = math.inf
 
-    def set_carrier(self, has_carrier: bool, now: float) -> bool:
-        """Some interface has a carrier, or none. Whether the last one was just lost."""
+    def set_carrier(self, has_carrier: bool, now: float) -> None:
+        """Some interface has a carrier, or none."""
         had_carrier, self.has_carrier = self.has_carrier, has_carrier
         if has_carrier and not had_carrier and self._is_running:
-            self._open_from(now + PATIENCE, now)
-        return had_carrier and not has_carrier
+            self._open_at = now + PATIENCE
 
     def hear(self, now: float) -> None:
         """Another member was heard."""
-        if self._is_running and now < self._open_at:
-            self._open_from(now, now)
+        self._was_heard = True
+        if self._is_running and self.has_carrier:
+            self._open_at = min(self._open_at, now)
 
-    def look_again(self, at: float) -> None:
-        """What waits is to be looked at then, if the gate is open."""
-        self._look_at = min(self._look_at, at)
-
-    def looked(self) -> None:
-        """Nothing waits any more."""
-        self._look_at = math.inf
+    def opens_at(self) -> float:
+        """When it is open; ``math.inf`` if that hangs on something else than time."""
+        return self._open_at if self.has_carrier else math.inf
 
     def is_open(self, now: float) -> bool:
-        """Whether addresses may be gained."""
-        return self.has_carrier and now >= self._open_at
-
-    def is_due(self, now: float) -> bool:
-        """Whether what waits is to be looked at."""
-        return now >= self._look_at and self.is_open(now)
-
-    def next_look(self) -> float:
-        """When what waits is to be looked at."""
-        return max(self._look_at, self._open_at) if self.has_carrier else math.inf
-
-    def _open_from(self, at: float, now: float) -> None:
-        self._open_at = at
-        self.look_again(now)
+        """Whether addresses may be announced."""
+        return now >= self.opens_at()

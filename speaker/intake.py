@@ -4,8 +4,8 @@ Rules kept here:
 
 * Nothing is decided before one whole demand is known.
 * After a reset, what the parts did not name is gone.
-* An address is *fresh* when it is wanted for the first time since this node's state was begun: only such an address is
-  probed before it is announced.
+* An address is *fresh* until some member has announced it: a fresh one is probed before it is announced. That others
+  were told of it is not enough: a stranger may have it, and then nobody has announced it yet.
 """
 
 from __future__ import annotations
@@ -20,21 +20,17 @@ from speaker.demand import DemandChange, Group
 class Intake:
     """What was named so far."""
 
-    def __init__(self, node: str, *, ignore_exclude_label: bool) -> None:
+    def __init__(self, node: str, known: Iterable[Address], *, ignore_exclude_label: bool) -> None:
+        """``known`` were announced before this process started."""
         self._node = node
         self._ignore_exclude_label = ignore_exclude_label
-        self._known: set[Address] = set()
-        self._fresh: set[Address] = set()
+        self._known: dict[Address, None] = dict.fromkeys(known)
         self._groups: dict[Address, tuple[Address, ...]] = {}
         """Key -> the addresses of the group that this machine can serve itself."""
         self._named: set[Address] | None = None
         """Keys named since a reset; None: no reset is under way."""
         self.is_complete = False
         """Whether one whole demand was told. The next one counts only as a whole too."""
-
-    def know(self, addresses: Iterable[Address]) -> None:
-        """These need no probe."""
-        self._known.update(addresses)
 
     def take(self, change: DemandChange, *, is_reset: bool) -> DemandChange:
         """The part as it is to be obeyed."""
@@ -43,9 +39,6 @@ class Intake:
         if is_reset:
             self._named = set()
         for group in change.groups:
-            unknown = set(group.addresses) - self._known
-            self._known |= unknown
-            self._fresh |= unknown
             self._groups[group.key] = group.addresses if self._can_serve(group) else ()
             if self._named is not None:
                 self._named.add(group.key)
@@ -60,11 +53,23 @@ class Intake:
     def _can_serve(self, group: Group) -> bool:
         return group.policy is ExternalTrafficPolicy.CLUSTER or self._node in group.serving_nodes
 
-    def take_fresh(self, addresses: Iterable[Address]) -> frozenset[Address]:
-        """Those of the addresses that are fresh; they are not any more."""
-        fresh = self._fresh.intersection(addresses)
-        self._fresh -= fresh
-        return frozenset(fresh)
+    def is_fresh(self, address: Address) -> bool:
+        """Whether nobody is known to have announced it."""
+        return address not in self._known
+
+    def know(self, address: Address) -> bool:
+        """A member announces it. Whether that is news."""
+        is_news = address not in self._known
+        self._known[address] = None
+        return is_news
+
+    def forget(self, address: Address) -> None:
+        """It is not wanted any more; whoever wants it next finds it fresh."""
+        self._known.pop(address, None)
+
+    def known(self) -> tuple[Address, ...]:
+        """The addresses that need no probe."""
+        return tuple(self._known)
 
     def local_addresses(self) -> tuple[Address, ...]:
         """The addresses that this machine can serve itself."""

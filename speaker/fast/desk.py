@@ -50,7 +50,7 @@ def speaker_desk(core: Speaker, findings: Callable[[], Iterable[Finding]]) -> De
         if part:
             await replies.item(part)
         return {
-            **verdict([*findings(), *explainer.findings(trio.current_time())]),
+            **verdict([*findings(), *explainer.findings()]),
             "node": core.config.node,
             "members": [_describe(member) for member in agent.ring.view.members()],
             "sessions": [],
@@ -60,7 +60,8 @@ def speaker_desk(core: Speaker, findings: Callable[[], Iterable[Finding]]) -> De
 
 
 def _explainer(core: Speaker) -> Explainer:
-    return Explainer(core, time.time() - trio.current_time())
+    now = trio.current_time()
+    return Explainer(core, now, time.time() - now)
 
 
 def _describe(member: Member) -> Json:

@@ -6,11 +6,11 @@ import time
 from typing import TYPE_CHECKING
 
 from speaker.chronicle import record_of
-from speaker.events import Announced, Event, OwnerChanged, Withdrawn
-from speaker.link import Level, LogRecord, Report
+from speaker.events import AddressKnown, Announced, Event
+from speaker.link import MAX_PART_OBJECTS, Level, LogRecord, Report
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
     from cluster.model import Address
     from gossip.control import Notice
@@ -27,8 +27,7 @@ METADATA = ("meta", "previous")
 class Journal:
     """Tells the slow process. Nothing here waits."""
 
-    def __init__(self, node: str, child: Child) -> None:
-        self._node = node
+    def __init__(self, child: Child) -> None:
         self._child = child
 
     def say(self, level: Level, event: str, **fields: Value) -> None:
@@ -37,16 +36,11 @@ class Journal:
 
     def note(self, event: Event) -> None:
         """An event of the core."""
-        self._child.send(record_of(event, time.time()))
-        match event:
-            case Announced(address, _):
-                self._child.send(Report(announced=(address,), known=(address,)))
-            case Withdrawn(address, _):
-                self._child.send(Report(withdrawn=(address,)))
-            case OwnerChanged(decision, _) if decision.owner != self._node:
-                self._child.send(Report(known=decision.addresses))
-            case _:
-                pass
+        record = record_of(event, time.time())
+        if record is not None:
+            self._child.send(record)
+        if isinstance(event, Announced | AddressKnown):
+            self._child.send(Report(known=(event.address,)))
 
     def note_ring(self, notice: Notice) -> None:
         """An event of the ring."""
@@ -59,10 +53,7 @@ class Journal:
         event = "member" + notice.event.title().replace("_", "")
         self._child.send(LogRecord(at=notice.at, level=level, event=event, fields=fields))
 
-    def report_all(self, announced: Iterable[Address], part: int) -> None:
-        """Everything again, to a slow process that has just started."""
-        addresses = tuple(announced)
-        self._child.send(Report(is_reset=True, announced=addresses[:part], known=addresses[:part]))
-        for start in range(part, len(addresses), part):
-            some = addresses[start : start + part]
-            self._child.send(Report(announced=some, known=some))
+    def report_known(self, addresses: Sequence[Address]) -> None:
+        """All of them again, to a slow process that has just started."""
+        for start in range(0, len(addresses), MAX_PART_OBJECTS):
+            self._child.send(Report(known=tuple(addresses[start : start + MAX_PART_OBJECTS])))

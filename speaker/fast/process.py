@@ -24,7 +24,7 @@ import trio
 from gossip import Keyring, LocalError
 from gossip.control import RING_DESK, Agent, AgentSettings, listen_at, read_key_file, serve
 from gossip.driver import open_ring
-from speaker.commands import Command, Exchange, SetLocalAddresses, SetMarker
+from speaker.commands import Command, Exchange, SetLocalAddresses, SetMarker, Tell
 from speaker.core import Speaker, SpeakerConfig
 from speaker.fast import garbage, notify
 from speaker.fast.capabilities import Capability, missing
@@ -42,7 +42,7 @@ from speaker.fast.ring_side import RingSide
 from speaker.fast.state import KeptState, UnusableState, load_state
 from speaker.l2.filters import ARP
 from speaker.l2.interfaces import served_of
-from speaker.link import MAX_PART_OBJECTS, Hello, Level, SourceState, ToFast, Wanted
+from speaker.link import Hello, Level, SourceState, ToFast, Wanted
 
 if TYPE_CHECKING:
     import socket
@@ -134,7 +134,7 @@ class FastProcess:
         self._nursery = nursery
         self._kept = kept
         self._child = Child(settings.to_text())
-        self.journal = Journal(settings.node, self._child)
+        self.journal = Journal(self._child)
         self._core = Speaker(config, rng=random.SystemRandom(), known=kept.known if kept is not None else ())
         self._pump = Pump(
             self._core,
@@ -257,8 +257,7 @@ class FastProcess:
         """What the slow process tells."""
         match message:
             case Hello():
-                announced = tuple(self._core.announcer.announced)
-                self.journal.report_all(announced, MAX_PART_OBJECTS)
+                self.journal.report_known(self._core.intake.known())
             case Wanted(change=change, is_reset=is_reset):
                 self._kept = None
                 self._is_long = self._is_long or is_reset
@@ -294,5 +293,7 @@ class FastProcess:
                     self._ring_side.set_meta(meta)
             case Exchange() if self._ring_side is not None:
                 self._nursery.start_soon(self._ring_side.exchange, command)
+            case Tell() if self._ring_side is not None:
+                self._nursery.start_soon(self._ring_side.tell, command)
             case SetLocalAddresses(addresses) if self._local is not None:
                 self._local.want(addresses)

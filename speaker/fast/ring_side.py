@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -26,7 +27,7 @@ from speaker.ownership import MemberFacts
 if TYPE_CHECKING:
     from gossip import Event, Member
     from gossip.driver import Ring, Subscription
-    from speaker.commands import Exchange
+    from speaker.commands import Exchange, Tell
     from speaker.fast.health import Health
     from speaker.fast.pump import Pump
 
@@ -124,13 +125,19 @@ class RingSide:
             target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
             with trio.move_on_after(EXCHANGE_WITHIN):
                 try:
-                    await self._ring.send(command.member, command.notice, reliable=True)
+                    for notice in command.notices:
+                        await self._ring.send(command.member, notice, reliable=True)
                     await self._ring.join([target])
                     succeeded = True
                 except (LocalError, RemoteError):
                     pass  # it cannot be reached by the ring: settled by what is known
         self._tell_members()
         self._pump.tell(lambda now: self._pump.core.exchanged(command.member, succeeded, now))
+
+    async def tell(self, command: Tell) -> None:
+        """Send a member something, if it can be reached."""
+        with trio.move_on_after(EXCHANGE_WITHIN), suppress(LocalError, RemoteError):
+            await self._ring.send(command.member, command.notice, reliable=True)
 
     async def hear_somebody(self) -> None:
         """Ask a few members for a sign of life: what comes back says that this node is not cut off any more."""

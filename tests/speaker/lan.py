@@ -11,7 +11,7 @@ from ipaddress import IPv4Address, ip_address
 from random import Random
 
 from cluster.model import Address, ExternalTrafficPolicy, ObjectName
-from speaker.commands import Command, Exchange, SetMarker
+from speaker.commands import Command, Exchange, SetMarker, Tell
 from speaker.core import Speaker, SpeakerConfig
 from speaker.demand import DemandChange, Group, NodeFacts
 from speaker.events import Event
@@ -71,6 +71,7 @@ class Lan:
         self.strangers: dict[bytes, tuple[Address, ...]] = {}
         """Hosts that are no members, and the addresses that each answers for."""
         self.on_exchange: Callable[[Host, Exchange], None] = self.exchange
+        self.on_tell: Callable[[Host, Tell], None] = self.tell
         for host in self.hosts.values():
             host.core.interfaces_changed([host.interface], self.now)
             self.drain(host)
@@ -160,11 +161,19 @@ class Lan:
         other = self.hosts[command.member]
         reachable = host.is_connected and other.is_connected
         if reachable:
-            other.core.receive_message(command.notice, self.now)
+            for notice in command.notices:
+                other.core.receive_message(notice, self.now)
             self.drain(other)
             self.view()
         host.core.exchanged(command.member, reachable, self.now)
         self.drain(host)
+
+    def tell(self, host: Host, command: Tell) -> None:
+        """What the ring does for a message to one member."""
+        other = self.hosts[command.member]
+        if host.is_connected and other.is_connected:
+            other.core.receive_message(command.notice, self.now)
+            self.drain(other)
 
     # ---- what it looks at
 
@@ -173,7 +182,9 @@ class Lan:
         return [
             name
             for name, host in self.hosts.items()
-            if host.is_running and IPv4Address(address) in host.core.announcer.announced
+            if host.is_running
+            and IPv4Address(address) in host.core.announcer.announced
+            and host.core.announcer.interface_names
         ]
 
     def owner(self, address: str) -> str:
@@ -196,6 +207,8 @@ class Lan:
             host.commands.append(command)
             if isinstance(command, SetMarker):
                 host.meta = command.meta
+            elif isinstance(command, Tell):
+                self.after(0.001, lambda command=command: self.on_tell(host, command))  # type: ignore[misc]  # bound now
             elif isinstance(command, Exchange):
                 self.after(0.001, lambda command=command: self.on_exchange(host, command))  # type: ignore[misc]  # bound now
         while (event := host.core.next_event()) is not None:

@@ -254,13 +254,13 @@ def test_a_stranger_who_claims_an_address_is_reported_once_a_minute_and_answered
     assert [(event.address, event.mac, event.interface) for event in events if isinstance(event, StrangerClaims)] == [
         (IPv4Address(ADDRESS), STRANGER, "eth0")
     ]
-    told = [finding.text for finding in Explainer(owner.core, 0.0).findings(lan.now)]
+    told = [finding.text for finding in Explainer(owner.core, lan.now, 0.0).findings()]
     assert len(told) == 1
     assert all(part in told[0] for part in (ADDRESS, STRANGER.hex(":"), "eth0"))
     assert lan.announcers(ADDRESS) == [owner.name]
     assert 10 <= len(owner.sent) - sent <= 100, "it says again what is its own, and not for every claim"
     lan.run(61)
-    assert not list(Explainer(owner.core, 0.0).findings(lan.now)), "it was heard no more"
+    assert not list(Explainer(owner.core, lan.now, 0.0).findings()), "it was heard no more"
 
 
 # ---- the cable

@@ -428,7 +428,7 @@ def endpoint(node: str | None, ready: bool | None = True, serving: bool | None =
 def owner_in(wanted: Snapshot, *members: MemberFacts, ignore_exclude_label: bool = False) -> str | None:
     """Who owns the service's address, from the snapshot on."""
     (change,) = changes(Demand(), demand(wanted))
-    told = Intake("a", ignore_exclude_label=ignore_exclude_label).take(change, is_reset=False)
+    told = Intake("a", (), ignore_exclude_label=ignore_exclude_label).take(change, is_reset=False)
     (only,) = told.groups
     return owner(only, *members, nodes=told.nodes)
 
