@@ -99,6 +99,7 @@ class Disputes:
     def __init__(self, node: str) -> None:
         self._node = node
         self._members: dict[bytes, str] = {}
+        self._left: frozenset[str] = frozenset()
         self._own: tuple[bytes, ...] = ()
         self._open: dict[Address, Dispute] = {}
         self._talks: dict[str, _Talk] = {}
@@ -115,6 +116,7 @@ class Disputes:
         """Everybody known in the ring. Those that are gone are still no strangers: they may come back."""
         known = tuple(members)
         self.is_isolated = not any(member.is_live and member.name != self._node for member in known)
+        self._left = frozenset(member.name for member in known if member.has_left)
         self._members = {
             mac: member.name
             for member in sorted(known, key=lambda member: (member.is_live, member.name))
@@ -152,10 +154,10 @@ class Disputes:
     # ---- members
 
     def open(self, address: Address, member: str, interface: str, age: float, now: float) -> None:
-        """A member claims an address."""
+        """A member claims an address. One that has left answers until its goodbye has spread: that is no dispute."""
         settled_with, settled_at = self._settled.get(address, ("", -math.inf))
         since = now - settled_at if settled_with == member else math.inf
-        if address in self._open or since <= GRACE or len(self._open) >= MAX_OPEN:
+        if address in self._open or member in self._left or since <= GRACE or len(self._open) >= MAX_OPEN:
             return
         own = Claimant(node=self._node, is_isolated=self.is_isolated, age=age)
         self._open[address] = Dispute(

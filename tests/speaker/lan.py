@@ -17,7 +17,7 @@ from speaker.demand import DemandChange, Group, NodeFacts
 from speaker.events import Event
 from speaker.l2.frames import REQUEST, ARPPacket, Encoder, decode_arp_untrusted
 from speaker.l2.interfaces import Interface
-from speaker.marker import decode_untrusted
+from speaker.marker import MarkedInterface, Marker, decode_untrusted
 from speaker.ownership import MemberFacts
 
 LATENCY = 0.0001
@@ -68,6 +68,7 @@ class Lan:
         self._order = itertools.count()
         self.hosts = {f"n{number}": self._host(number, known) for number in range(1, size + 1)}
         self.frames: list[tuple[float, ARPPacket]] = []
+        self._others: list[MemberFacts] = []
         self.strangers: dict[bytes, tuple[Address, ...]] = {}
         """Hosts that are no members, and the addresses that each answers for."""
         self.on_exchange: Callable[[Host, Exchange], None] = self.exchange
@@ -93,10 +94,16 @@ class Lan:
         members = [
             MemberFacts(name=host.name, is_live=host.name in alive, marker=decode_untrusted(host.meta))
             for host in self.hosts.values()
-        ]
+        ] + self._others
         for name in self.hosts if by is None else by:
             self.hosts[name].core.members_changed(members, self.now)
             self.drain(self.hosts[name])
+
+    def add_member(self, name: str, mac: bytes, *, has_left: bool = False) -> None:
+        """Let everybody know a member that is on no host here."""
+        marker = Marker(interfaces=(MarkedInterface(b"e0", has_ipv4=True),), macs=(mac,))
+        self._others.append(MemberFacts(name=name, is_live=not has_left, has_left=has_left, marker=marker))
+        self.view()
 
     def want(self, *groups: Group, by: Iterable[str] | None = None, gone: Iterable[Address] = ()) -> None:
         """Tell these nodes (all) what is wanted."""

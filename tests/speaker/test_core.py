@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable
 from ipaddress import IPv4Address, ip_address
 from random import Random
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from speaker.commands import Exchange
 from speaker.core import Speaker, SpeakerConfig
-from speaker.demand import DemandChange
+from speaker.demand import DemandChange, NodeFacts
 from speaker.events import (
     AddressInUse,
     MemberClaims,
@@ -230,6 +231,15 @@ def refuse(lan: Lan, host: Host, command: Exchange) -> None:
     lan.drain(host)
 
 
+def test_a_node_that_has_left_and_still_answers_is_no_second_owner() -> None:
+    lan = known_lan()
+    owner = lan.hosts[lan.owner(ADDRESS)]
+    lan.add_member("gone", mac_of(9), has_left=True)
+    lan.inject(Encoder(mac_of(9)).gratuitous_request(IPv4Address(ADDRESS).packed))
+    lan.run(1)
+    assert not any(isinstance(command, Exchange) for command in owner.commands)
+
+
 def test_a_claim_that_goes_on_after_an_exchange_is_told_and_answered() -> None:
     lan = known_lan()
     owner = lan.hosts[lan.owner(ADDRESS)]
@@ -263,7 +273,86 @@ def test_a_stranger_who_claims_an_address_is_reported_once_a_minute_and_answered
     assert not list(Explainer(owner.core, lan.now, 0.0).findings()), "it was heard no more"
 
 
+@given(st.permutations(["n1", "n2"]))
+def test_two_owners_that_read_different_manifests_end_in_one(order: list[str]) -> None:
+    lan = Lan(2, known=[ADDRESS])
+    excluded, other = order
+    lan.want(group(ADDRESS), by=[excluded])
+    nodes = (NodeFacts(name=excluded, is_excluded=True), NodeFacts(name=other))
+    lan.hosts[other].core.demand_changed(DemandChange(groups=(group(ADDRESS),), nodes=nodes), lan.now)
+    for host in lan.hosts.values():
+        host.core.source_changed(math.inf)  # both believe what they read to be current
+    lan.run(300)
+    assert len(lan.announcers(ADDRESS)) == 1
+
+
+def test_who_yielded_is_told_when_the_other_withdraws() -> None:
+    lan = known_lan(2)
+    first, second = by_hash(ADDRESS, lan.hosts)
+    lan.hosts[first].core.source_changed(lan.now - 60)  # its folder is stale
+    lan.hosts[second].core.source_changed(math.inf)
+    excluded = (NodeFacts(name=first, is_excluded=True), NodeFacts(name=second))
+    lan.hosts[second].core.demand_changed(DemandChange(groups=(group(ADDRESS),), nodes=excluded), lan.now)
+    lan.run(90)
+    assert lan.announcers(ADDRESS) == [second], "the one whose folder is stale yielded"
+    lan.want(group(ADDRESS), by=[second])
+    lan.run(0.1)
+    assert lan.announcers(ADDRESS) == [first]
+
+
+def test_where_everybody_is_isolated_exactly_one_announces() -> None:
+    lan = known_lan(3)
+    lan.on_exchange = lambda host, command: refuse(lan, host, command)
+    lan.on_tell = lambda host, command: None
+    for name in lan.hosts:
+        lan.view(live=[name], by=[name])
+    lan.run(300)
+    assert len(lan.announcers(ADDRESS)) == 1
+
+
+def test_a_thousand_claims_of_one_member_are_one_exchange_at_a_time() -> None:
+    addresses = [f"10.0.{number // 250}.{number % 250}" for number in range(1, 500)]
+    lan = known_lan(1, *addresses)
+    lan.add_member("n2", mac_of(2))
+    exchanges: list[Exchange] = []
+    lan.on_exchange = lambda host, command: exchanges.append(command)
+    for address in addresses:
+        lan.inject(Encoder(mac_of(2)).gratuitous_request(IPv4Address(address).packed))
+    lan.run(0.5)
+    assert len(exchanges) == 1
+    lan.hosts["n1"].core.exchanged("n2", True, lan.now)
+    lan.run(0.5)
+    assert len(exchanges) == 1, "there is a second between two exchanges"
+    lan.run(1)
+    assert len(exchanges) <= 2
+
+
 # ---- the cable
+
+
+def test_what_was_being_probed_when_the_carrier_went_is_probed_again() -> None:
+    lan = Lan(1)
+    lan.strangers[STRANGER] = (ip_address(ADDRESS),)
+    lan.want(group(ADDRESS))
+    lan.run(0.03)
+    lan.cut("n1")
+    lan.run(10)
+    assert lan.announcers(ADDRESS) == []
+    lan.mend("n1")
+    lan.hear_ring("n1")
+    lan.run(3)
+    assert lan.announcers(ADDRESS) == []
+    assert len(lan.events(AddressInUse)) == 1
+
+
+def test_the_ring_heard_before_the_start_counts() -> None:
+    lan = Lan(1, known=[ADDRESS], start=False)
+    lan.view()
+    lan.hear_ring("n1")
+    lan.hosts["n1"].core.start(lan.now, has_seeds=True)
+    lan.want(group(ADDRESS))
+    lan.run(0.01)
+    assert lan.announcers(ADDRESS) == ["n1"]
 
 
 def test_a_node_without_a_carrier_gains_nothing_and_after_it_returns_hears_the_ring_first() -> None:
@@ -312,6 +401,32 @@ def test_a_new_address_that_a_stranger_has_is_not_announced_and_asked_for_again(
     assert (event.address, event.mac, event.interface) == (IPv4Address(ADDRESS), STRANGER, "eth0")
     lan.strangers.clear()
     lan.run(10)
+    assert len(lan.announcers(ADDRESS)) == 1
+
+
+def test_whoever_takes_over_a_new_address_that_a_stranger_has_does_not_announce_it_either() -> None:
+    lan = Lan(2)
+    lan.strangers[STRANGER] = (ip_address(ADDRESS),)
+    lan.want(group(ADDRESS))
+    lan.run(4)
+    first, second = by_hash(ADDRESS, lan.hosts)
+    lan.crash(first)
+    lan.view(live=[second], by=[second])
+    lan.run(4)
+    assert lan.announcers(ADDRESS) == []
+    assert [event.address for event in lan.hosts[second].events if isinstance(event, AddressInUse)] == [
+        IPv4Address(ADDRESS)
+    ]
+
+
+def test_an_address_that_is_wanted_again_is_new_again() -> None:
+    lan = known_lan()
+    lan.want(gone=[ip_address(ADDRESS)])
+    lan.run(1)
+    lan.frames.clear()
+    lan.want(group(ADDRESS))
+    lan.run(1)
+    assert any(frame.is_probe for _, frame in lan.frames)
     assert len(lan.announcers(ADDRESS)) == 1
 
 
