@@ -141,7 +141,8 @@ class Child:
         self._process: subprocess.Popen[bytes] | None = None
         self._as_of: float | None = None
         self._ending = trio.Event()
-        self._ended = trio.Event()
+        self._reaped = trio.Event()
+        """Of the child that runs now."""
 
     @property
     def pid(self) -> int | None:
@@ -163,7 +164,7 @@ class Child:
             return
         self.send(Bye())
         with trio.move_on_after(within):
-            await self._ended.wait()
+            await self._reaped.wait()
 
     async def run(self, received: Received) -> None:
         """Start it, hand out what it tells, one message a turn, and start it again when it dies.
@@ -193,7 +194,7 @@ class Child:
             process, link = self._start()
         except OSError as exc:
             return f"cannot be started ({exc.strerror})"
-        self._process, trouble = process, None
+        self._process, self._reaped, trouble = process, trio.Event(), None
         try:
             async with (
                 trio.SocketStream(trio.socket.from_stdlib_socket(link)) as stream,
@@ -243,7 +244,7 @@ class Child:
             os.close(watched)
         process.wait()
         self._process = None
-        self._ended.set()
+        self._reaped.set()
 
     async def _tell(self, stream: trio.SocketStream) -> None:
         try:

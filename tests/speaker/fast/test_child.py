@@ -117,6 +117,24 @@ async def test_a_goodbye_lets_it_write_everything_and_ends_it(
     assert child.pid is None
 
 
+async def test_one_that_was_started_again_is_waited_for_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(child_module, "RESTART_MIN", 0.001)
+    wrote = tmp_path / "wrote"
+    child = scripted(
+        "tell(Hello(pid=os.getpid()))\n"
+        "while not link.recv(65536).endswith(encode(Bye())): pass\n"
+        f"time.sleep(0.2); open({str(wrote)!r}, 'w').close()"
+    )
+    async with running(child) as told:
+        await told.next(Hello)
+        assert child.pid is not None
+        os.kill(child.pid, signal.SIGKILL)
+        await told.next(Hello, 2)
+        await child.say_bye(WITHIN)
+        assert wrote.exists()
+        assert child.pid is None
+
+
 async def test_one_that_takes_nothing_is_not_waited_for(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     child = Child(settings_in(tmp_path).to_text())
     async with running(child) as told:
