@@ -31,6 +31,11 @@ class Subscription:
         self._events.append(event)
         self._arrived.set()
 
+    @property
+    def waiting(self) -> int:
+        """Events that are there to be read."""
+        return len(self._events)
+
     def __aiter__(self) -> Subscription:
         return self
 

@@ -54,11 +54,22 @@ class RingSide:
         """From the goodbye on nothing is decided any more: what was owned is answered for until it has spread."""
 
     async def hear(self, events: Subscription) -> None:
-        """Act upon the ring's events, for ever."""
+        """Act upon the ring's events, for ever.
+
+        The view is ahead of the events: what waits when the members are told is told with them, a thousand joins at
+        once. An event that was lost may have been about any member.
+        """
         self._tell_members()
+        told_up_to, lost, taken = events.waiting + events.lost, events.lost, 0
         async for event in events:
-            if not self.is_leaving:
-                self._hear(event)
+            taken += 1
+            place = taken + events.lost
+            if self.is_leaving:
+                continue
+            if place > told_up_to and (isinstance(event, CHANGES) or events.lost > lost):
+                self._tell_members()
+                told_up_to, lost = place + events.waiting, events.lost
+            self._hear(event)
 
     def _hear(self, event: Event) -> None:
         pump, core = self._pump, self._pump.core
@@ -78,11 +89,9 @@ class RingSide:
                 self._failed.add(member.name)
             case MemberJoined(member) if member.name != core.config.node:
                 pump.tell(core.ring_heard)
-        if isinstance(event, CHANGES):
-            self._tell_members()
-        if isinstance(event, MemberJoined) and event.member.name in self._failed:
-            self._failed.discard(event.member.name)
-            pump.tell(core.reunited)
+                if member.name in self._failed:
+                    self._failed.discard(member.name)
+                    pump.tell(core.reunited)
 
     def _meet_double(self, address: str) -> None:
         name = self._pump.core.config.node
@@ -107,6 +116,7 @@ class RingSide:
             self._facts[member.name] = (
                 before if before is not None and before[0] is member else (member, _facts(member))
             )
+        self._failed &= self._facts.keys()
         facts = [told for _, told in self._facts.values()]
         self._pump.tell(lambda now: self._pump.core.members_changed(facts, now))
 
