@@ -10,6 +10,8 @@ from gossip import MemberFailed, MemberLeft, MemberUpdated, UserMessageReceived
 from tests.sim.story import tell
 from tests.tree import ROOT
 
+pytestmark = pytest.mark.slow
+
 
 def digest_of(python: str, hash_seed: str) -> str:
     environment = {**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": str(ROOT)}

@@ -23,6 +23,7 @@ def test_a_row_shows_medians_worsts_and_the_ratio_of_the_medians() -> None:
     assert Row("sort", [3.0]).cells() == ["sort", "3 s", "3 s", "", "", ""]
 
 
+@pytest.mark.slow
 def test_an_operation_is_called_as_often_as_it_takes_in_each_run() -> None:
     calls: list[int] = []
     assert len(time_calls(lambda: calls.append(1))) == RUNS

@@ -150,6 +150,7 @@ async def test_no_status_goes_while_the_manifests_are_broken(tmp_path: Path) -> 
         assert not status_file(folder, "other").exists()
 
 
+@pytest.mark.slow
 async def test_what_was_reported_is_written_again_when_it_is_spoilt_or_lost(tmp_path: Path) -> None:
     folder = lay_out(tmp_path, "a", "b", "c")
     written = [status("a", "192.0.2.1"), status("b", "192.0.2.2"), status("c", "192.0.2.3")]
@@ -195,6 +196,7 @@ async def test_temporary_files_of_a_writer_that_was_killed_are_removed(tmp_path:
     assert sorted(path.name for path in (folder / "status").iterdir()) == [".somebody's", "default.web.yaml"]
 
 
+@pytest.mark.slow
 async def test_a_status_that_cannot_be_written_is_said_once_and_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -171,6 +171,7 @@ async def test_only_services_of_its_class_are_served(tmp_path: Path) -> None:
         assert written(tmp_path) == {"b": ["192.0.2.0"]}
 
 
+@pytest.mark.slow
 async def test_a_status_that_cannot_be_written_is_said_and_said_to_be_over(tmp_path: Path) -> None:
     configure(tmp_path, "192.0.2.0/28")
     replace(tmp_path / "web.yaml", service("web"))
@@ -221,6 +222,7 @@ def read_until(process: "subprocess.Popen[bytes]", event: str, **fields: object)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.slow
 def test_a_signal_ends_it_cleanly(tmp_path: Path, number: signal.Signals) -> None:
     configure(tmp_path, "192.0.2.0/28")
     replace(tmp_path / "web.yaml", service("web"))

@@ -21,6 +21,7 @@ SEED = int(os.environ.get("STARLING_SEED", "1"))
 
 
 @pytest.mark.timeout(SECONDS + 120)
+@pytest.mark.slow
 def test_no_bytes_do_harm() -> None:
     command = [sys.executable, "-m", "tests.fuzz", "--seconds", str(SECONDS), "--seed", str(SEED), "--json"]
     done = subprocess.run(command, cwd=tree.ROOT, capture_output=True, text=True, check=False)

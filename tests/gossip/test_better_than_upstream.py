@@ -88,7 +88,9 @@ def live_names(member: Membership) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("size", "hours"), [(6, 0.1), (6, 1.0), pytest.param(2, 20.0, marks=pytest.mark.slow)], ids=["6 min", "1 h", "20 h"]
+    ("size", "hours"),
+    [(6, 0.1), pytest.param(6, 1.0, marks=pytest.mark.slow), pytest.param(2, 20.0, marks=pytest.mark.slow)],
+    ids=["6 min", "1 h", "20 h"],
 )
 def test_row_1_a_partition_heals_by_itself_after_any_time(size: int, hours: float) -> None:
     wire, names = split_ring(size)

@@ -489,6 +489,7 @@ async def test_connections_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         assert await ann.ping("ann") > 0
 
 
+@pytest.mark.slow
 async def test_a_peer_that_says_nothing_is_hung_up_on() -> None:
     async with member("ann") as ann, await trio.open_tcp_stream(*ann.view.local.address) as silent:
         with trio.fail_after(WITHIN):

@@ -87,6 +87,7 @@ def flapping(times: int) -> list[PacketMessage]:
 
 
 @pytest.mark.parametrize("said", [repeated, flapping])
+@pytest.mark.slow
 def test_suspicions_without_number_take_no_memory(said: Callable[[int], list[PacketMessage]]) -> None:
     bench = make_bench("b", "c", "d", config=PROBING)
     packets = [encode(message) for message in said(6000)]

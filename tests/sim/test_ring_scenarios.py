@@ -149,7 +149,7 @@ def test_a_process_that_was_paused_refutes_before_anybody_gives_it_up() -> None:
     assert verdicts(engine) == []
 
 
-@pytest.mark.parametrize("minutes", [1, 10])
+@pytest.mark.parametrize("minutes", [1, pytest.param(10, marks=pytest.mark.slow)])
 def test_a_process_that_was_paused_for_long_comes_back_and_condemns_nobody(minutes: int) -> None:
     engine, names = settled(20)
     engine.pause(names[5])
@@ -164,6 +164,7 @@ def test_a_process_that_was_paused_for_long_comes_back_and_condemns_nobody(minut
 # ---- bad networks
 
 
+@pytest.mark.slow
 def test_duplicates_and_packets_that_overtake_each_other_do_no_harm() -> None:
     engine, _ = settled(20)
     engine.network.link = Link(latency=0.001, jitter=0.1, duplicate=0.3)
@@ -209,7 +210,7 @@ def test_a_member_cut_off_in_one_direction_is_given_up_and_is_back_within_a_seco
 @pytest.mark.parametrize(
     ("count", "minutes"),
     [
-        (6, 10),
+        pytest.param(6, 10, marks=pytest.mark.slow),
         pytest.param(6, 120, marks=LONG),
         pytest.param(50, 10, marks=LONG),
         pytest.param(50, 120 if HUNT else 30, marks=LONG),

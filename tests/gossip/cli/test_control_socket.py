@@ -7,6 +7,7 @@ import socket
 import stat
 from typing import TYPE_CHECKING
 
+import pytest
 import trio
 
 from gossip.control.agent import MAX_UNREAD_NOTICES
@@ -31,6 +32,7 @@ async def test_it_is_its_users_alone_and_goes_with_the_agent(peers: Peers) -> No
     assert not await trio.Path(ann.api).exists()
 
 
+@pytest.mark.slow
 async def test_a_dead_agents_is_replaced(peers: Peers) -> None:
     ann = await peers.ours("ann")
     await ann.kill()
@@ -40,6 +42,7 @@ async def test_a_dead_agents_is_replaced(peers: Peers) -> None:
     assert (await ask(again, "info")).json["address"] == again.address
 
 
+@pytest.mark.slow
 async def test_a_live_agents_is_not(peers: Peers) -> None:
     ann = await peers.ours("ann")
     done = await ring("agent", "--name", "bea", "--bind", f"{fresh_address()}:{PORT}", "--api", ann.api)
@@ -78,6 +81,7 @@ async def test_one_that_another_agent_has_taken_since_stays(tmp_path: Path) -> N
             assert await path.is_socket()
 
 
+@pytest.mark.slow
 async def test_by_default_it_is_in_the_users_runtime_folder_and_not_needed(tmp_path: Path) -> None:
     """Two agents on one machine need not say which of them has the socket."""
     env = {"XDG_RUNTIME_DIR": str(tmp_path), "STARLING_API": ""}
@@ -132,6 +136,7 @@ async def test_a_line_without_end_is_cut_off(peers: Peers) -> None:
     assert (await ask(ann, "ping", "ann")).code == 0
 
 
+@pytest.mark.slow
 async def test_there_are_only_so_many_clients_and_places_become_free(peers: Peers) -> None:
     ann = await peers.ours("ann")
     async with trio.open_nursery() as nursery:
@@ -154,6 +159,7 @@ async def test_there_are_only_so_many_clients_and_places_become_free(peers: Peer
             pass
 
 
+@pytest.mark.slow
 async def test_clients_that_do_not_read_do_not_hold_up_the_ring(peers: Peers) -> None:
     ann = await peers.ours("ann")
     async with (

@@ -102,6 +102,7 @@ async def test_who_is_just_being_joined_hears_the_goodbye(under_way: trio.Event)
         assert await seen(events, MemberLeft) == "bea"
 
 
+@pytest.mark.slow
 async def test_a_seed_that_says_nothing_does_not_keep_an_agent_from_leaving(under_way: trio.Event) -> None:
     with trio.socket.socket() as silent:
         await silent.bind((fresh_address(), 0))

@@ -81,6 +81,7 @@ def test_more_than_a_lab_holds_is_refused(nodes: int, services: int, said: str) 
         render_manifests([f"n{number}" for number in range(nodes)], [f"s{number}" for number in range(services)])
 
 
+@pytest.mark.slow
 def test_the_largest_lab_fits_its_network() -> None:
     names = [f"n{number}" for number in range(MAX_NODES)]
     services = [f"s{number}" for number in range(MAX_SERVICES)]

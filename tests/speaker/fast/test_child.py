@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
     from speaker.link import Message
 
+pytestmark = pytest.mark.slow
+
 
 def a_record(number: int = 0) -> LogRecord:
     return LogRecord(at=float(number), level=Level.INFO, event="counted", fields={"number": number})

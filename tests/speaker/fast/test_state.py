@@ -49,6 +49,7 @@ async def test_what_a_run_kept_is_what_the_next_one_begins_with(tmp_path: Path) 
     assert kept.known == (address_of(1),)
 
 
+@pytest.mark.slow
 async def test_the_next_run_knows_what_the_one_before_did(tmp_path: Path) -> None:
     settings = settings_in(tmp_path)
     rename_into(tmp_path / "manifests", "services.yaml", services(1, 2))

@@ -262,6 +262,7 @@ def test_thousands_of_addresses_are_told_of_in_half_a_second() -> None:
     assert len(sent) == 10 * len(MANY)
 
 
+@pytest.mark.slow
 def test_addresses_gained_little_by_little_are_each_told_of_once_before_any_is_twice() -> None:
     announcer = make_announcer()
     sent: list[tuple[float, int, bytes]] = []

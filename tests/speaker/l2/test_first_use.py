@@ -317,6 +317,7 @@ def test_many_interfaces_do_not_make_a_turn_long() -> None:
     assert Counter(map(type, outcomes(first_use))) == {Free: 100}
 
 
+@pytest.mark.slow
 def test_thousands_behind_a_proxy_are_all_found_out_a_little_at_a_time() -> None:
     first_use = make()
     for address in MANY[:2000]:
