@@ -6,7 +6,6 @@ Nothing is decided here: `controller.reconciler` does. Source: design.md §9.
 from __future__ import annotations
 
 import os
-import signal
 import time
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from cluster.folder_source import FolderSource
 from cluster.source import SourceTaken
 from controller.notices import NOT_CONFIGURED, Notices
 from controller.reconciler import Reconciler
+from telemetry.endings import end_signals
 from telemetry.logs import LineWriter, Log
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def run_controller(settings: ControllerSettings, complain: Callable[[str], None]
 
 async def _until_signal(source: Source, reconciler: Reconciler, notices: Notices) -> SourceTaken | None:
     taken = None
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+    with trio.open_signal_receiver(*end_signals()) as signals:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_cancel_on, signals, nursery.cancel_scope)
             try:

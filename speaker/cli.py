@@ -41,6 +41,8 @@ SPEAKER: Final = Respondent(requests=ALL_REQUESTS, called="speaker", started_by=
 EXIT_NO: Final = 1
 EXIT_UNAVAILABLE: Final = 3
 AUTO: Final = "auto"
+ANSWER_WITHIN: Final = 5.0
+"""Seconds in which a speaker says something; one that is stopped says nothing."""
 
 
 def _default_api() -> str:
@@ -194,16 +196,13 @@ def _make_folder(path: str) -> None:
 @json_option
 def why(address: str, api: str, as_json: bool) -> None:
     """Say who owns ADDRESS, and for every node why it is or is not the one."""
-    _, told = ask(api, ShowDecision(address), SPEAKER)
+    _, told = ask(api, ShowDecision(address), SPEAKER, ANSWER_WITHIN)
     print_answer(told, as_json, _decision_lines(told))
 
 
 def _decision_lines(told: dict[str, Any]) -> Iterator[str]:
-    owner = f"is announced by {told['owner']}" if told["owner"] else "is announced by nobody"
     since = f" since {_clock(told['since'])}" if told["since"] else ""
-    yield f"{told['address']} ({', '.join(told['services'])}) {owner}{since}"
-    if told["standing"] not in (None, "announced"):
-        yield f"  here: {told['standing']} {told['detail'] or ''}".rstrip()
+    yield f"{told['address']} ({', '.join(told['services'])}) {_whose(told)}{since}"
     for reason in told["reasons"]:
         yield f"  {REASONS[Reason(reason)]}"
     for candidate in told["candidates"]:
@@ -212,6 +211,17 @@ def _decision_lines(told: dict[str, Any]) -> Iterator[str]:
         yield f"  {place:>3}  {candidate['node']}  {candidate['tier'] or 'no marker'}  {words}"
     for move in told["moves"]:
         yield f"  {_clock(move['at'])}  {move['from'] or 'nobody'} -> {move['to'] or 'nobody'}"
+
+
+def _whose(told: dict[str, Any]) -> str:
+    """Whose it is. Only the owner knows whether it announces it."""
+    if told["owner"] is None:
+        return "is announced by nobody"
+    if told["owner"] != told["node"]:
+        return f"belongs to {told['owner']}"
+    if told["standing"] == "announced":
+        return f"is announced here, by {told['owner']}"
+    return f"belongs here, to {told['owner']}, and is not announced: {told['standing']} {told['detail'] or ''}".rstrip()
 
 
 def _clock(at: float) -> str:
@@ -223,7 +233,7 @@ def _clock(at: float) -> str:
 @json_option
 def status(api: str, as_json: bool) -> None:
     """Say how this node does: members, addresses, what is wrong. Exit code 1 when it could not announce."""
-    items, told = ask(api, ShowStatus(), SPEAKER)
+    items, told = ask(api, ShowStatus(), SPEAKER, ANSWER_WITHIN)
     told["addresses"] = [address for part in items for address in part]
     print_answer(told, as_json, _status_lines(told))
     if told["verdict"] == "error":

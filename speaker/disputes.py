@@ -148,8 +148,12 @@ class Disputes:
         return StrangerClaims(*key)
 
     def strangers(self, now: float) -> Iterator[StrangerClaims]:
-        """What was reported lately."""
-        return (StrangerClaims(*key) for key, at in self._reported.items() if now - at < REPORT_INTERVAL)
+        """What was reported lately, but for those who turned out to be members."""
+        return (
+            StrangerClaims(*key)
+            for key, at in self._reported.items()
+            if now - at < REPORT_INTERVAL and self.claimant(key[1]) is None
+        )
 
     # ---- members
 

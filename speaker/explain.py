@@ -59,6 +59,7 @@ class Explainer:
         moves = self._core.history.moves(decision.key)
         return {
             **self.address(address, decision),
+            "node": self._core.config.node,
             "key": str(decision.key),
             "reasons": list(decision.reasons),
             "candidates": [_candidate(candidate) for candidate in decision.candidates],

@@ -5,7 +5,9 @@ are the same everywhere: 0 fine, 1 the answer is no, 2 wrong usage, 3 could not 
 """
 
 import importlib
+import os
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -73,8 +75,30 @@ def starling() -> None:
 
 def main() -> NoReturn:
     """Run the command line and exit: with 3 where the system refuses something (a port in use, a missing right)."""
+    _open_what_is_closed()
     try:
         starling.main(prog_name="starling")
-    except OSError as exc:
-        click.echo(f"starling: {exc}", err=True)
-        sys.exit(EXIT_UNAVAILABLE)
+    except* OSError as group:
+        reasons = list(_leaves(group))
+    if not any(isinstance(reason, BrokenPipeError) for reason in reasons):  # nobody is left who would read it
+        for reason in reasons:
+            click.echo(f"starling: {reason}", err=True)
+    _open_what_is_closed(anew=True)
+    sys.exit(EXIT_UNAVAILABLE)
+
+
+def _open_what_is_closed(*, anew: bool = False) -> None:
+    """Give a standard stream that the shell closed, or (``anew``) that nobody reads any more, one that takes all."""
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        if getattr(sys, name) is None or (anew and number == 1):
+            nothing = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nothing, number)
+            setattr(sys, name, os.fdopen(number, "w", closefd=False))
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield error

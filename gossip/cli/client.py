@@ -86,10 +86,12 @@ def converse(api: str, request: Request, within: float | None, whom: Respondent 
         raise Unavailable(f"no {whom.called} answers at {api} ({exc.strerror}): {hint}") from None
 
 
-def ask(api: str, request: Request, whom: Respondent = AGENT) -> tuple[list[Any], dict[str, Any]]:
-    """The items and the result of a request."""
+def ask(
+    api: str, request: Request, whom: Respondent = AGENT, within: float = REPLY_WITHIN
+) -> tuple[list[Any], dict[str, Any]]:
+    """The items and the result of a request. ``within`` is in seconds, for each line."""
     items = []
-    for reply in converse(api, request, REPLY_WITHIN, whom):
+    for reply in converse(api, request, within, whom):
         if "item" in reply:
             items.append(reply["item"])
         elif "result" in reply:

@@ -60,7 +60,7 @@ HEALTHY_AFTER: Final = 60.0
 END_WITHIN: Final = 1.0
 """Seconds in which the child may write what is to be written, after a goodbye and after the end of the link."""
 RECEIVE_CHUNK: Final = 65_536
-NOT_FOR_IT: Final = (signal.SIGINT, signal.SIGTERM)
+NOT_FOR_IT: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 Received = Callable[[ToFast], Awaitable[None]]
 

@@ -48,7 +48,7 @@ class Journal:
         if notice.address is not None:
             fields["address"] = "{}:{}".format(*notice.address)
         evidence = notice.evidence or {}
-        fields.update((key, str(value)) for key, value in evidence.items() if key not in METADATA)
+        fields.update((key, _plain(value)) for key, value in evidence.items() if key not in METADATA)
         level = NOTICE_LEVELS.get(notice.event, Level.INFO)
         event = "member" + notice.event.title().replace("_", "")
         self._child.send(LogRecord(at=notice.at, level=level, event=event, fields=fields))
@@ -57,3 +57,7 @@ class Journal:
         """All of them again, to a slow process that has just started."""
         for start in range(0, len(addresses), MAX_PART_OBJECTS):
             self._child.send(Report(known=tuple(addresses[start : start + MAX_PART_OBJECTS])))
+
+
+def _plain(value: object) -> Value:
+    return value if value is None or isinstance(value, str | int | float | bool) else str(value)

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 import random
-import signal
 import time
 from contextlib import ExitStack
 from functools import partial
@@ -43,6 +42,7 @@ from speaker.fast.state import KeptState, UnusableState, load_state
 from speaker.l2.filters import ARP
 from speaker.l2.interfaces import served_of
 from speaker.link import Hello, Level, SourceState, ToFast, Wanted
+from telemetry.endings import end_signals
 
 if TYPE_CHECKING:
     import socket
@@ -70,7 +70,7 @@ async def run(settings: Settings) -> int:
     complaints: list[str] = []
     keys = read_key_file(settings.key_file, complaints.append) if settings.key_file is not None else ()
     with (
-        trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals,
+        trio.open_signal_receiver(*end_signals()) as signals,
         listen_at(settings.api) as control,
         ExitStack() as stack,
     ):
