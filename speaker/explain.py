@@ -22,6 +22,8 @@ from speaker.ownership import Candidate, Decision
 Json: TypeAlias = dict[str, Any]
 MAX_TROUBLED: Final = 20
 """Addresses that are not announced and that are named in a verdict."""
+MAX_NODES: Final = 5
+"""Nodes that are named."""
 MAX_STRANGERS: Final = 20
 """Claims of strangers that are told one by one."""
 
@@ -92,6 +94,17 @@ class Explainer:
         """What is wrong here."""
         for obstacle in self._core.obstacles(self._now):
             yield Finding(Verdict.ERROR, obstacle)
+        intake, name = self._core.intake, self._core.config.node
+        others = intake.others()
+        if others and not intake.lists_us():
+            listed = ", ".join(others[:MAX_NODES])
+            yield Finding(Verdict.WARNING, f"the cluster lists no node {name}; is --node right? There are {listed}")
+        if others and self._core.disputes.is_isolated:
+            yield Finding(
+                Verdict.WARNING,
+                f"no other member of the ring is heard, and the cluster lists {len(others)} more nodes: "
+                "see that they run, and --join, --key-file and the way to port 7946",
+            )
         troubled = [holding for holding in self._core.holdings if holding.standing in WARNINGS]
         for holding in troubled[:MAX_TROUBLED]:
             yield Finding(Verdict.WARNING, f"{holding.address} {_standing(holding)}")

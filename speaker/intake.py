@@ -27,6 +27,7 @@ class Intake:
         self._known: dict[Address, None] = dict.fromkeys(known)
         self._groups: dict[Address, tuple[Address, ...]] = {}
         """Key -> the addresses of the group that this machine can serve itself."""
+        self._nodes: dict[str, None] = {}
         self._named: set[Address] | None = None
         """Keys named since a reset; None: no reset is under way."""
         self.is_complete = False
@@ -38,6 +39,10 @@ class Intake:
             change = replace(change, nodes=tuple(replace(node, is_excluded=False) for node in change.nodes))
         if is_reset:
             self._named = set()
+            self._nodes.clear()
+        self._nodes.update(dict.fromkeys(node.name for node in change.nodes))
+        for name in change.gone_nodes:
+            self._nodes.pop(name, None)
         for group in change.groups:
             self._groups[group.key] = group.addresses if self._can_serve(group) else ()
             if self._named is not None:
@@ -70,6 +75,14 @@ class Intake:
     def known(self) -> tuple[Address, ...]:
         """The addresses that need no probe."""
         return tuple(self._known)
+
+    def others(self) -> tuple[str, ...]:
+        """The other nodes that the cluster lists."""
+        return tuple(name for name in self._nodes if name != self._node)
+
+    def lists_us(self) -> bool:
+        """Whether the cluster lists this node."""
+        return self._node in self._nodes
 
     def local_addresses(self) -> tuple[Address, ...]:
         """The addresses that this machine can serve itself."""

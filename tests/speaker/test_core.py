@@ -542,3 +542,24 @@ def test_why_there_is_nothing_to_announce_on_is_said(
     core.interfaces_changed(present, 0.0)
     (obstacle,) = [text for text in core.obstacles(0.0) if "interface" in text]
     assert said in obstacle
+
+
+def told(lan: Lan, name: str) -> list[str]:
+    return [finding.text for finding in Explainer(lan.hosts[name].core, lan.now, 0.0).findings()]
+
+
+def test_a_node_that_the_cluster_does_not_list_is_told_which_there_are() -> None:
+    lan = Lan(2, known=[ADDRESS])
+    change = DemandChange(groups=(group(ADDRESS),), nodes=(NodeFacts(name="n1"), NodeFacts(name="m2")))
+    for host in lan.hosts.values():
+        host.core.demand_changed(change, lan.now)
+    lan.run(1)
+    assert told(lan, "n1") == []
+    assert told(lan, "n2") == ["the cluster lists no node n2; is --node right? There are n1, m2"]
+
+
+def test_a_node_that_hears_nobody_is_told_that_there_are_others() -> None:
+    lan = known_lan(3)
+    assert told(lan, "n1") == []
+    lan.view(live=["n1"], by=["n1"])
+    assert any("the cluster lists 2 more nodes" in text for text in told(lan, "n1"))

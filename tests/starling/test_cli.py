@@ -1,10 +1,14 @@
 """The command line as a user meets it: help, version, exit codes."""
 
+import subprocess
+import sys
+
 import click
 import pytest
 from click.testing import CliRunner
 
 from starling import __version__, cli
+from tests.tree import ROOT
 
 
 def test_help_names_every_command_and_the_exit_codes() -> None:
@@ -51,3 +55,19 @@ def test_what_the_system_refuses_exits_with_3_and_the_reason(
         cli.main()
     assert exit_.value.code == 3
     assert capsys.readouterr().err == "starling: [Errno 98] Address already in use\n"
+
+
+COMMANDS = {
+    "check": "check examples/hostnames",
+    "speaker": "speaker --source /nowhere --state /proc/nowhere --api /proc/nowhere/x.sock",
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
+@pytest.mark.parametrize("where", [">&-", "> /dev/full", "| true"], ids=["closed", "full", "not read"])
+def test_nothing_is_printed_by_python_when_nobody_can_read(command: str, where: str) -> None:
+    """Whatever becomes of the standard output, the user never sees a traceback."""
+    line = f"{sys.executable} -m starling {command} {where}"
+    ran = subprocess.run(["sh", "-c", line], cwd=ROOT, stderr=subprocess.PIPE, text=True, check=False, timeout=60)
+    assert "Traceback" not in ran.stderr
+    assert "Exception" not in ran.stderr
