@@ -8,12 +8,11 @@ Rules kept here:
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import socket
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
 from functools import partial
@@ -27,6 +26,7 @@ from sim.lab.lan import Host
 from sim.lab.nodes import MANIFESTS, Commands, Lab, environment, open_lab, python, write_manifests
 from sim.lab.plan import CLIENT, OBSERVER, render_manifests
 from tests.e2e.recorder import Recorder, socket_in
+from tests.speaker.hashing import by_hash
 
 LOOK_EVERY = 0.02
 SETTLE_WITHIN = 30.0
@@ -73,9 +73,9 @@ class Stage:
         """The host behind a hardware address."""
         return next(host.name for host in self.lab.lan.hosts.values() if host.mac == mac)
 
-    def winner(self, address: str, nodes: Iterator[str] | list[str] | None = None) -> str:
-        """Who is to own an address among these nodes (all), by MetalLB's rule (metallb-interface.md §4.1)."""
-        return min(nodes or self.nodes, key=lambda node: hashlib.sha256(f"{node}#{address}".encode()).digest())
+    def winner(self, address: str, nodes: Collection[str] = ()) -> str:
+        """Who is to own an address among these nodes (all)."""
+        return by_hash(address, nodes or self.nodes)[0]
 
     def owned_by(self, node: str) -> list[str]:
         """The addresses that are a node's while all are there."""

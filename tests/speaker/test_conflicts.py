@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 import pytest
@@ -10,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from speaker.conflicts import MAX_AGE_DIFFERENCE, Cause, Claimant, Settlement, settle
+from tests.speaker.hashing import by_hash
 from tests.speaker.ownership_helpers import names
 
 ADDRESS = ip_address("192.0.2.7")
@@ -21,8 +21,7 @@ def claimant(node: str, *, is_isolated: bool = False, age: float = 0.0) -> Claim
 
 
 def test_the_order_is_what_these_tests_take_it_for() -> None:
-    ranked = sorted("abcd", key=lambda node: hashlib.sha256(f"{node}#{ADDRESS}".encode()).digest())
-    assert ranked[0] == "b"
+    assert by_hash(ADDRESS, "abcd")[0] == "b"
 
 
 @pytest.mark.parametrize(

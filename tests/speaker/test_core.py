@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
-from collections.abc import Iterable
 from ipaddress import IPv4Address, ip_address
 from random import Random
 
@@ -29,15 +27,12 @@ from speaker.explain import Explainer
 from speaker.holdings import Standing
 from speaker.l2.frames import REPLY, REQUEST, Encoder
 from speaker.l2.interfaces import Interface
+from tests.speaker.hashing import by_hash
 from tests.speaker.lan import Host, Lan, group, mac_of
 
 ADDRESS = "10.0.0.10"
 STRANGER = bytes.fromhex("deadbeef0001")
 SPARE = IPv4Address("10.0.0.250")
-
-
-def by_hash(address: str, names: Iterable[str]) -> list[str]:
-    return sorted(names, key=lambda name: hashlib.sha256(f"{name}#{address}".encode()).digest())
 
 
 def known_lan(size: int = 3, *addresses: str) -> Lan:

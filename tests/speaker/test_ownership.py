@@ -7,7 +7,6 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from dataclasses import replace
-from hashlib import sha256
 from ipaddress import ip_address, ip_network
 
 import pytest
@@ -42,6 +41,7 @@ from speaker.ownership import (
     hashed_text,
     salt,
 )
+from tests.speaker.hashing import by_hash
 from tests.speaker.ownership_helpers import (
     NO_CARRIER,
     ONLY_IPV4,
@@ -178,7 +178,7 @@ def metallbs_owner(wanted: Group, members: list[MemberFacts], nodes: list[NodeFa
     names = [member.name for member in members if member.is_live and usable.get(member.name, True)]
     if wanted.policy is ExternalTrafficPolicy.LOCAL:
         names = [name for name in names if name in wanted.serving_nodes]
-    return min(names, key=lambda name: sha256(f"{name}#{wanted.key.compressed}".encode()).digest(), default=None)
+    return next(iter(by_hash(wanted.key.compressed, names)), None)
 
 
 @given(wanted=groups(), members=rings, nodes=node_lists)
