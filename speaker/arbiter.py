@@ -62,6 +62,7 @@ class Arbiter:
     def source_changed(self, current_at: float) -> None:
         """What is wanted was last known to be current then; ``math.inf`` while it is."""
         self._current_at = current_at
+        self._holdings.reconsider()
 
     def hear(self, claim: Claim, now: float) -> bool:
         """Somebody claims an address on the LAN. Whether it is another member."""

@@ -59,12 +59,12 @@ class SpeakerConfig:
 class Speaker:
     """One node's speaker. Three families of methods:
 
-    * inputs take ``now``: ``start`` and ``stop``, what is wanted (``demand_changed``, ``source_changed``), the ring
+    * inputs take ``now``: ``start`` and ``stop``, what is wanted (``demand_changed``), the ring
       (``ring_heard``, ``members_changed``, ``reunited``, ``receive_message``, ``exchanged``), the network
       (``interfaces_changed``, ``receive_frame``), the clock (``handle_timer``). After each, drain until empty;
     * drains return what to do: ``frames_to_send``, ``next_command``, ``next_event``;
     * queries change nothing: ``next_timer``, ``obstacles``, and those of ``decisions``, ``holdings``, ``disputes``,
-      ``history``, ``announcer``.
+      ``intake``, ``gate``, ``history``, ``announcer``. ``arbiter`` is told how old what is wanted is.
     """
 
     def __init__(self, config: SpeakerConfig, *, rng: Random, known: Iterable[Address] = ()) -> None:
@@ -77,7 +77,7 @@ class Speaker:
         self.decisions: Final = Decisions(config.node, config.election)
         self.holdings: Final = Holdings(self.announcer, self._first_use, self._note)
         self.history: Final = History()
-        self._arbiter: Final = Arbiter(
+        self.arbiter: Final = Arbiter(
             config.node,
             self.decisions,
             self.holdings,
@@ -85,9 +85,9 @@ class Speaker:
             emit=self._events.append,
             order=self._commands.append,
         )
-        self.disputes: Final = self._arbiter.disputes
+        self.disputes: Final = self.arbiter.disputes
         self.intake: Final = Intake(config.node, known, ignore_exclude_label=config.ignore_exclude_label)
-        self._gate: Final = Gate()
+        self.gate: Final = Gate()
         self._is_running = False
         self._touched_at = math.inf
         self._members: tuple[MemberFacts, ...] = ()
@@ -104,20 +104,20 @@ class Speaker:
     def start(self, now: float, *, has_seeds: bool) -> None:
         """Begin. With seeds nothing is announced before one of them was heard, or the gate's patience is at its end."""
         self._is_running = True
-        self._gate.start(now, has_seeds=has_seeds)
+        self.gate.start(now, has_seeds=has_seeds)
         self._touched_at = min(self._touched_at, now)
 
     def stop(self, now: float) -> None:
         """Announce nothing any more."""
         self._is_running = False
-        self._gate.stop()
+        self.gate.stop()
         self._open_ports(now)
         for holding in self.holdings:
             self.holdings.release(holding.address, "the speaker stops", now)
 
     def ring_heard(self, now: float) -> None:
         """Another member was heard: a push/pull with it was completed, it has answered a ping."""
-        self._gate.hear(now)
+        self.gate.hear(now)
         self._open_ports(now)
 
     def demand_changed(self, change: DemandChange, now: float, *, is_reset: bool = False) -> None:
@@ -132,11 +132,6 @@ class Speaker:
             self._commands.append(SetLocalAddresses(self.intake.local_addresses()))
             self.holdings.reconsider()
             self._touched_at = min(self._touched_at, now)
-
-    def source_changed(self, current_at: float) -> None:
-        """What is wanted was last known to be current then; ``math.inf`` while it is."""
-        self._arbiter.source_changed(current_at)
-        self.holdings.reconsider()
 
     def members_changed(self, members: Iterable[MemberFacts], now: float) -> None:
         """Everybody known in the ring, this node included."""
@@ -157,7 +152,7 @@ class Speaker:
 
     def receive_message(self, payload: bytes, now: float) -> None:
         """A user message of the ring. Nothing is raised, whatever it holds."""
-        self._arbiter.receive_message(payload, now)
+        self.arbiter.receive_message(payload, now)
 
     def exchanged(self, member: str, succeeded: bool, now: float) -> None:
         """The views were exchanged with a member, or that has failed. Call after ``members_changed``."""
@@ -172,7 +167,7 @@ class Speaker:
         self.disputes.set_own_macs(macs)
         self.announcer.set_own_macs(macs)
         self._first_use.set_known_macs(self.disputes.macs)
-        self._gate.set_carrier(any(interface.has_carrier for interface in self._served), now)
+        self.gate.set_carrier(any(interface.has_carrier for interface in self._served), now)
         self._open_ports(now)
         meta = encode(marker_of(self._served, Tier.READY))
         if meta != self._meta:
@@ -184,25 +179,25 @@ class Speaker:
         self.announcer.receive(index, frame, now)
         self._first_use.receive(index, frame, now)
         while (claim := self.announcer.next_claim()) is not None:
-            if self._arbiter.hear(claim, now) and self.intake.know(claim.address):
+            if self.arbiter.hear(claim, now) and self.intake.know(claim.address):
                 self._events.append(AddressKnown(claim.address))
 
     def handle_timer(self, now: float) -> None:
         """Do what is due by ``now``, and one turn of what takes longer."""
         self._open_ports(now)
-        if self._may_decide:
+        if self._is_running and self.intake.is_complete:
             for change in self.decisions.remake(TURN):
                 self._apply(change, now)
             self._touched_at = math.inf if self.decisions.is_settled else now
             if self.decisions.is_settled:
-                if self._gate.is_open(now):
+                if self.gate.is_open(now):
                     self.holdings.resume(TURN, now)
-                self._arbiter.handle_timer(now)
+                self.arbiter.handle_timer(now)
         for _ in range(min(TURN, len(self._again))):
             self.announcer.reannounce(self._again.popleft(), now)
         self.announcer.handle_timer(now)
         self._first_use.handle_timer(now)
-        self.holdings.settle(now, may_begin=self._gate.is_open(now))
+        self.holdings.settle(now, may_begin=self.gate.is_open(now))
 
     # ---- drains
 
@@ -225,39 +220,31 @@ class Speaker:
         inner = min(self.announcer.next_timer(), self._first_use.next_timer())
         if self._again:
             return -math.inf
-        if not self._may_decide:
+        if not (self._is_running and self.intake.is_complete):
             return inner
         if not self.decisions.is_settled:
             return min(inner, self._touched_at)
-        opens_at = self._gate.opens_at()
+        opens_at = self.gate.opens_at()
         resumed_at = max(opens_at, self.holdings.next_resume() if self._ports else -math.inf)
-        return min(inner, self._touched_at, self._arbiter.next_timer(), resumed_at)
-
-    def is_silent(self, now: float) -> bool:
-        """Whether nothing is answered although it may be owned: the gate is closed."""
-        return not self._gate.is_open(now)
+        return min(inner, self._touched_at, self.arbiter.next_timer(), resumed_at)
 
     def obstacles(self, now: float) -> tuple[str, ...]:
         """Why this node could not announce an address now, in words; none: it could."""
         unfit = f" ({'; '.join(self._unfit[:MAX_UNFIT_SHOWN])})" if self._unfit else ""
-        has_carrier = self._gate.has_carrier
+        has_carrier = self.gate.has_carrier
         table = (
             (not self.intake.is_complete, "what is wanted is not known yet"),
             (not self._served, f"no interface is fit to announce on{unfit}"),
             (bool(self._served) and not has_carrier, "no interface has a carrier"),
-            (has_carrier and not self._gate.is_open(now), "the ring was not heard yet"),
+            (has_carrier and not self.gate.is_open(now), "the ring was not heard yet"),
         )
         return tuple(text for is_so, text in table if is_so)
 
     # ---- inside
 
-    @property
-    def _may_decide(self) -> bool:
-        return self._is_running and self.intake.is_complete
-
     def _open_ports(self, now: float) -> None:
         """Answer on the served interfaces, or on none while the gate is closed."""
-        ports = self._served if self._gate.is_open(now) else ()
+        ports = self._served if self.gate.is_open(now) else ()
         if ports != self._ports:
             self._ports = ports
             self.announcer.set_interfaces(ports, now)
@@ -270,7 +257,7 @@ class Speaker:
             case Announced(address, _):
                 self.intake.know(address)
             case Withdrawn(address, _):
-                self._arbiter.released(address)
+                self.arbiter.released(address)
             case _:
                 pass
 
@@ -293,7 +280,7 @@ class Speaker:
             return
         if owner == self.config.node:
             group = self.decisions.group(decision.key)
-            spare, may_begin = group.spare if group is not None else None, self._gate.is_open(now)
+            spare, may_begin = group.spare if group is not None else None, self.gate.is_open(now)
             for address in wanted:
                 is_fresh = self.intake.is_fresh(address)
                 self.holdings.own(address, is_fresh=is_fresh, spare=spare, may_begin=may_begin, now=now)

@@ -73,7 +73,7 @@ class Explainer:
         moves = self._core.history.moves(decision.key)
         holding = self._core.holdings.get(address)
         standing = None if holding is None else holding.standing
-        if standing is Standing.ANNOUNCED and self._core.is_silent(self._now):
+        if standing is Standing.ANNOUNCED and not self._core.gate.is_open(self._now):
             standing = Standing.WAITING
         return {
             "address": str(address),

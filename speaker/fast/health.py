@@ -39,9 +39,9 @@ class Health:
         """The source of what is wanted fares like this."""
         self._source = state
         if state.health is SourceHealth.CURRENT:
-            self._core.source_changed(math.inf)
+            self._core.arbiter.source_changed(math.inf)
         elif state.as_of is not None:
-            self._core.source_changed(trio.current_time() - (time.time() - state.as_of))
+            self._core.arbiter.source_changed(trio.current_time() - (time.time() - state.as_of))
 
     def note_trouble(self, subject: str, text: str) -> None:
         """Something went wrong that nobody will tell the end of: it counts for TROUBLE_LASTS."""

@@ -216,7 +216,7 @@ class FastProcess:
             self._pump.tell(partial(self._core.demand_changed, part))
             await trio.lowlevel.checkpoint()
         if self._kept is not None:
-            self._core.source_changed(trio.current_time() - (time.time() - self._kept.saved_at))
+            self._core.arbiter.source_changed(trio.current_time() - (time.time() - self._kept.saved_at))
         self._kept = None
 
     async def _wait_for_end(self, agent: Agent, signals: AsyncIterator[int]) -> None:

@@ -276,7 +276,7 @@ def test_two_owners_that_read_different_manifests_end_in_one(order: list[str]) -
     nodes = (NodeFacts(name=excluded, is_excluded=True), NodeFacts(name=other))
     lan.hosts[other].core.demand_changed(DemandChange(groups=(group(ADDRESS),), nodes=nodes), lan.now)
     for host in lan.hosts.values():
-        host.core.source_changed(math.inf)  # both believe what they read to be current
+        host.core.arbiter.source_changed(math.inf)  # both believe what they read to be current
     lan.run(300)
     assert len(lan.announcers(ADDRESS)) == 1
 
@@ -284,8 +284,8 @@ def test_two_owners_that_read_different_manifests_end_in_one(order: list[str]) -
 def test_who_yielded_is_told_when_the_other_withdraws() -> None:
     lan = known_lan(2)
     first, second = by_hash(ADDRESS, lan.hosts)
-    lan.hosts[first].core.source_changed(lan.now - 60)  # its folder is stale
-    lan.hosts[second].core.source_changed(math.inf)
+    lan.hosts[first].core.arbiter.source_changed(lan.now - 60)  # its folder is stale
+    lan.hosts[second].core.arbiter.source_changed(math.inf)
     excluded = (NodeFacts(name=first, is_excluded=True), NodeFacts(name=second))
     lan.hosts[second].core.demand_changed(DemandChange(groups=(group(ADDRESS),), nodes=excluded), lan.now)
     lan.run(90)
