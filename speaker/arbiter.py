@@ -12,6 +12,7 @@ Source: design.md §5, "Two owners".
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from ipaddress import IPv4Address
 from typing import Final
@@ -61,8 +62,9 @@ class Arbiter:
 
     def source_changed(self, current_at: float) -> None:
         """What is wanted was last known to be current then; ``math.inf`` while it is."""
-        self._current_at = current_at
-        self._holdings.reconsider()
+        was_current, self._current_at = self._current_at == math.inf, current_at
+        if was_current != (current_at == math.inf):
+            self._holdings.reconsider()
 
     def hear(self, claim: Claim, now: float) -> bool:
         """Somebody claims an address on the LAN. Whether it is another member."""

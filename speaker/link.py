@@ -43,6 +43,8 @@ VERSION: Final = 1
 """Of these messages. A slow process that speaks another version was installed while the fast one ran."""
 MAX_PART_OBJECTS: Final = 200
 """Groups, nodes, addresses in one message."""
+BEAT_INTERVAL: Final = 5.0
+"""Seconds in which the slow process says something, be it the same again."""
 MAX_PART_BYTES: Final = 64 * 1024
 """Bytes that a message is meant to have. One object that is longer by itself is sent all the same."""
 MAX_MESSAGE_BYTES: Final = 8 * 1024 * 1024

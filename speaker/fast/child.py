@@ -29,6 +29,7 @@ import trio
 
 from speaker.fast.environment import own_environment
 from speaker.link import (
+    BEAT_INTERVAL,
     MAX_PART_BYTES,
     VERSION,
     BadMessage,
@@ -60,6 +61,8 @@ HEALTHY_AFTER: Final = 60.0
 END_WITHIN: Final = 1.0
 """Seconds in which the child may write what is to be written, after a goodbye and after the end of the link."""
 RECEIVE_CHUNK: Final = 65_536
+SILENT_FOR: Final = 4 * BEAT_INTERVAL
+"""Seconds without a word after which the child is taken for hung (on a stalled file system, say) and replaced."""
 NOT_FOR_IT: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 Received = Callable[[ToFast], Awaitable[None]]
@@ -134,9 +137,14 @@ class Child:
     """
 
     def __init__(
-        self, settings_text: str, *, command: Sequence[str] = (sys.executable, "-P", "-m", "speaker.slow")
+        self,
+        settings_text: str,
+        *,
+        command: Sequence[str] = (sys.executable, "-P", "-m", "speaker.slow"),
+        silent_for: float = SILENT_FOR,
     ) -> None:
         self._command = (*command, settings_text)
+        self._silent_for = silent_for
         self._outbox = Outbox()
         self._process: subprocess.Popen[bytes] | None = None
         self._as_of: float | None = None
@@ -257,7 +265,13 @@ class Child:
 
     async def _hear(self, stream: trio.SocketStream, received: Received) -> None:
         unframer = Unframer()
-        while data := await _receive(stream):
+        while True:
+            with trio.move_on_after(self._silent_for) as patience:
+                data = await _receive(stream)
+            if patience.cancelled_caught:
+                raise BadMessage(f"nothing was heard of it for {self._silent_for:g} s")
+            if not data:
+                return
             unframer.feed(data)
             while (message := unframer.next_message()) is not None:
                 await received(self._checked(message))

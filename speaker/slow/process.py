@@ -23,6 +23,7 @@ from cluster.folder_source import FolderSource
 from cluster.model import Configuration
 from speaker.demand import Demand, DemandChange, changes, demand
 from speaker.link import (
+    BEAT_INTERVAL,
     BadMessage,
     Bye,
     Hello,
@@ -69,7 +70,9 @@ async def run(settings: Settings, link: socket.socket, output: int, end: Callabl
     keeper = Keeper(settings, log)
     async with trio.SocketStream(trio.socket.from_stdlib_socket(link)) as stream, trio.open_nursery() as nursery:
         nursery.start_soon(keeper.run)
-        nursery.start_soon(Follower(settings, FolderSource(settings.source), stream, log, keeper).run)
+        follower = Follower(settings, FolderSource(settings.source), stream, log, keeper)
+        nursery.start_soon(follower.run)
+        nursery.start_soon(follower.beat)
         is_orderly = await obey(stream, log, keeper)
         if is_orderly:
             with trio.move_on_after(FLUSH_WITHIN):
@@ -112,6 +115,17 @@ class Follower:
         """The last one that there was: that it is missing is no wish to withdraw everything."""
         self._told: Demand | None = None
         self._state: SourceState | None = None
+        self._sending = trio.Lock()
+
+    async def beat(self) -> None:
+        """Say how the source fares again and again, for as long as it is heard."""
+        with suppress(trio.BrokenResourceError):
+            while True:
+                await trio.sleep(BEAT_INTERVAL)
+                state = self._state or SourceState(health=SourceHealth.LOADING)
+                if state.health is SourceHealth.CURRENT:
+                    state = replace(state, as_of=time.time())
+                await self._send(encode(state))
 
     async def run(self) -> None:
         """Tell what the source gives, for as long as it is heard."""
@@ -145,7 +159,7 @@ class Follower:
         """Tell what this snapshot changes. Raises BadMessage when the link cannot take it; then nothing was told."""
         wanted, frames = await trio.to_thread.run_sync(self._compare, snapshot, abandon_on_cancel=True)
         for frame in frames:
-            await self._stream.send_all(frame)
+            await self._send(frame)
         self._told = wanted
         self._keeper.want(wanted)
 
@@ -172,7 +186,11 @@ class Follower:
             self._log.info("configLoaded", msg=f"what {self._settings.source} says is in force")
 
     async def _tell(self, message: ToFast) -> None:
-        await self._stream.send_all(encode(message))
+        await self._send(encode(message))
+
+    async def _send(self, frame: bytes) -> None:
+        async with self._sending:
+            await self._stream.send_all(frame)
 
 
 def state_of(reading: SourceReading, before: SourceState | None, now: float, trouble: str = "") -> SourceState:

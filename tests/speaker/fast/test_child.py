@@ -155,6 +155,20 @@ async def test_one_that_takes_nothing_is_not_waited_for(tmp_path: Path, capfd: p
     assert len(counted) + sum(line["count"] for line in lines if line["event"] == "linesLost") == 100_000
 
 
+async def test_one_that_is_hung_is_replaced_and_said_to_have_been(tmp_path: Path) -> None:
+    child = Child(settings_in(tmp_path).to_text(), silent_for=3.0)
+    async with running(child) as told:
+        await told.next(Hello)
+        assert child.pid is not None
+        os.kill(child.pid, signal.SIGSTOP)
+        stale = await told.next(SourceState, len(told.of(SourceState)) + 1)
+        while isinstance(stale, SourceState) and stale.health is not SourceHealth.STALE:
+            stale = await told.next(SourceState, len(told.of(SourceState)) + 1)
+        assert isinstance(stale, SourceState)
+        assert "nothing was heard of it for 3 s" in stale.reasons[0]
+        await told.next(Hello, 2)
+
+
 async def test_one_that_takes_no_reports_is_replaced(tmp_path: Path) -> None:
     child = Child(settings_in(tmp_path).to_text())
     report = Report(known=tuple(address_of(number) for number in range(200)))
