@@ -7,14 +7,14 @@ import os
 import socket
 import tempfile
 from collections.abc import AsyncIterator
-from datetime import datetime
 from pathlib import Path
 
 from sim.lab.nodes import Lab, starling
 from tests.bench.measuring import RUNS, Row
+from tests.e2e.clusters import MANY, cluster, many
 from tests.e2e.recorder import Recorder, record
-from tests.e2e.stage import Stage, cluster, eventually, open_stage
-from tests.e2e.test_many import CLUSTER, SERVICES
+from tests.e2e.speakers import at_of, eventually
+from tests.e2e.stage import Stage, open_stage
 from tests.interop.programs import GoPeer
 
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -26,11 +26,11 @@ async def measure(peer: GoPeer | None) -> AsyncIterator[Row]:
     with tempfile.TemporaryDirectory() as folder, open_stage(Path(folder), cluster(2, 1), starling("lan")) as stage:
         await stage_ready(stage)
         yield Row("speaker, CPU from exec to the first ring ack", [await start(stage) for _ in range(RUNS)])
-    with tempfile.TemporaryDirectory() as folder, open_stage(Path(folder), CLUSTER, starling("lan")) as stage:
+    with tempfile.TemporaryDirectory() as folder, open_stage(Path(folder), many(), starling("lan")) as stage:
         await stage_ready(stage)
         async with record(stage.observer) as (observer,):
             rounds = [await take_over(stage, observer) for _ in range(RUNS)]
-    what = f"{SERVICES} addresses on 5 nodes, one leaves: from hearing it to the"
+    what = f"{MANY} addresses on 5 nodes, one leaves: from hearing it to the"
     yield Row(f"{what} first frame", [first for first, _ in rounds])
     yield Row(f"{what} last moved address's first frame", [last for _, last in rounds])
 
@@ -75,12 +75,12 @@ async def take_over(stage: Stage, observer: Recorder) -> tuple[float, float]:
     heirs = {address: stage.winner(address, rest) for address in stage.owned_by(goer)}
     since = len(observer.frames)
     stage.stop(goer)
-    heard = {node: (await stage.logged(node, "memberLeft", member=goer))["ts"] for node in rest}
+    heard = {node: at_of(await stage.speakers.logged(node, "memberLeft", member=goer)) for node in rest}
     await stage.settled(observer, {address: stage.winner(address, rest) for address in stage.addresses}, WITHIN)
     waits: dict[str, list[float]] = {}
     for address, heir in heirs.items():
         frames = [one.at for one in observer.announcements(address, since) if one.ether.src == stage.mac(heir)]
-        waits.setdefault(heir, []).append(min(frames) - datetime.fromisoformat(heard[heir]).timestamp())
+        waits.setdefault(heir, []).append(min(frames) - heard[heir])
     await stage.tidy()
     await stage.settled(observer, {address: stage.winner(address) for address in stage.addresses}, WITHIN)
     return max(map(min, waits.values())), max(map(max, waits.values()))

@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from sim.lab.nodes import starling
+from tests.e2e.clusters import cluster
 from tests.e2e.figures import Figures, Measured
 from tests.e2e.recorder import Recorder, record
-from tests.e2e.stage import Stage, cluster, open_stage
+from tests.e2e.stage import Stage, open_stage
 
 FIGURES = pytest.StashKey[Figures]()
 

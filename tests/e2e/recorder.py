@@ -15,7 +15,7 @@ import socket
 import struct
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -36,8 +36,10 @@ ETH_P_ARP = 0x0806
 BUFFER_BYTES = 16 * 1024 * 1024
 EVERYBODY = "ff:ff:ff:ff:ff:ff"
 NOBODY = "00:00:00:00:00:00"
-ANSWER_WITHIN = 0.15
-"""Seconds in which a node that means to answer has done so, on a machine that others use too."""
+FIRST_WITHIN = 1.0
+"""Seconds in which one who means to answer has done so, on a machine that others use too."""
+OTHERS_WITHIN = 0.15
+"""Seconds after which the others have, too."""
 
 
 def socket_in(namespace: Namespace, family: int, kind: int, protocol: int = 0) -> socket.socket:
@@ -150,19 +152,25 @@ class Recorder:
         to = fields.pop("to", EVERYBODY)
         return Ether(src=fields["hwsrc"], dst=to) / ARP(**fields)
 
-    async def ask(self, address: str, within: float = ANSWER_WITHIN, **changes: Any) -> list[Frame]:
-        """Send a request, and give every answer that came in time."""
+    async def ask(self, address: str, **changes: Any) -> list[Frame]:
+        """Send a request, and give every answer; the first is waited for longer than another one after it."""
+
+        def is_answer(frame: Frame) -> bool:
+            return frame.answers(address, self.host.mac)
+
         since = len(self.frames)
         self.send(self.question(address, **changes))
-        await self.listen(within)
-        return [frame for frame in self.frames[since:] if frame.answers(address, self.host.mac)]
+        with suppress(trio.TooSlowError):
+            await self.wait_for(is_answer, since, FIRST_WITHIN)
+            await self.listen(OTHERS_WITHIN)
+        return [frame for frame in self.frames[since:] if is_answer(frame)]
 
-    async def owners(self, addresses: Iterable[str], within: float = ANSWER_WITHIN) -> dict[str, list[str]]:
+    async def owners(self, addresses: Iterable[str]) -> dict[str, list[str]]:
         """The hardware addresses that answer for each address, asked for all at once."""
         wanted, since = list(addresses), len(self.frames)
         for address in wanted:
             self.send(self.question(address))
-        await self.listen(within)
+        await self.listen(OTHERS_WITHIN)
         answers = [frame for frame in self.frames[since:] if frame.arp.op == 2 and frame.ether.dst == self.host.mac]
         return {
             address: list(dict.fromkeys(frame.ether.src for frame in answers if frame.claims(address)))

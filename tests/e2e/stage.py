@@ -8,8 +8,6 @@ Rules kept here:
 
 from __future__ import annotations
 
-import json
-import os
 import socket
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -17,18 +15,17 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import trio
-import yaml
 
 from sim.lab.lan import Host
-from sim.lab.nodes import MANIFESTS, Commands, Lab, environment, open_lab, python, write_manifests
-from sim.lab.plan import CLIENT, OBSERVER, render_manifests
+from sim.lab.nodes import MANIFESTS, Commands, Lab, open_lab, write_manifests
+from sim.lab.plan import CLIENT, OBSERVER
+from tests.e2e.manifests import ManifestFiles
 from tests.e2e.recorder import Recorder, socket_in
+from tests.e2e.speakers import Speakers
 from tests.speaker.hashing import by_hash
 
-LOOK_EVERY = 0.02
 SETTLE_WITHIN = 30.0
 """Seconds in which every address has one owner again, a death that has to be found included."""
 AGREEING = 3
@@ -38,14 +35,13 @@ MAX_ANSWER = 4096
 
 
 class Stage:
-    """A lab that runs, and what tests ask of it."""
+    """A lab that runs: whose an address is to be and is, what is done to its nodes, and order again after that."""
 
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
-        self._since = dict.fromkeys(lab.nodes, 0)
+        self.manifests = ManifestFiles(lab.folder / MANIFESTS)
+        self.speakers = Speakers(lab)
         self._fallen: dict[str, None] = {}
-        folder = lab.folder / MANIFESTS
-        self._texts = {path.name: path.read_text() for path in sorted(folder.glob("*.yaml"))}
 
     @property
     def nodes(self) -> list[str]:
@@ -81,75 +77,6 @@ class Stage:
         """The addresses that are a node's while all are there."""
         return [address for address in self.addresses if self.winner(address) == node]
 
-    # ---- manifests
-
-    def path(self, name: str) -> Path:
-        """A manifest's."""
-        return self.lab.folder / MANIFESTS / name
-
-    def put(self, name: str, text: str) -> None:
-        """Write a manifest, all of it at once."""
-        fresh = self.path(f".{name}.new")
-        fresh.write_text(text)
-        os.replace(fresh, self.path(name))
-
-    @contextmanager
-    def edited(self, name: str) -> Iterator[list[Any]]:
-        """The documents of a manifest, to be changed."""
-        documents = list(yaml.safe_load_all(self.path(name).read_text()))
-        yield documents
-        self.put(name, yaml.safe_dump_all(documents))
-
-    def restore(self, name: str) -> None:
-        """Write a manifest as it was at first, if it is not so."""
-        if self.path(name).read_text() != self._texts[name]:
-            self.put(name, self._texts[name])
-
-    # ---- what it says
-
-    def log(self, node: str) -> list[dict[str, Any]]:
-        """The lines of a speaker's log since :meth:`mark`."""
-        data = self.lab.nodes[node].speaker.output.read_bytes()[self._since[node] :]
-        return [json.loads(line) for line in data.split(b"\n")[:-1]]
-
-    def mark(self) -> None:
-        """Lines up to now are not looked at any more."""
-        self._since = {name: node.speaker.output.stat().st_size for name, node in self.lab.nodes.items()}
-
-    async def logged(self, node: str, event: str, within: float = 20.0, **fields: object) -> dict[str, Any]:
-        """The first line of a node's log about this event with these fields; waits for it."""
-
-        def look() -> dict[str, Any] | None:
-            return next(
-                (line for line in self.log(node) if line["event"] == event and fields.items() <= line.items()), None
-            )
-
-        found: dict[str, Any] = await eventually(look, within)
-        return found
-
-    async def command(self, *words: str) -> tuple[int, str]:
-        """Run `starling` with these words: its exit code and what it printed."""
-        done = await trio.run_process(
-            python("starling", *words),
-            capture_stdout=True,
-            capture_stderr=True,
-            check=False,
-            env=os.environ | environment(),
-        )
-        return done.returncode, (done.stdout or done.stderr).decode()
-
-    async def status(self, node: str) -> dict[str, Any]:
-        """What `starling status --json` prints."""
-        _, text = await self.command("status", "--json", "--api", str(self.lab.api(node)))
-        told: dict[str, Any] = json.loads(text)
-        return told
-
-    async def why(self, node: str, address: str) -> dict[str, Any]:
-        """What `starling why --json` prints."""
-        _, text = await self.command("why", address, "--json", "--api", str(self.lab.api(node)))
-        told: dict[str, Any] = json.loads(text)
-        return told
-
     async def fetch(self, address: str, port: int = 80) -> str:
         """GET from the client host through an address: the node whose workload answered."""
         sock = trio.socket.from_stdlib_socket(socket_in(self.client.namespace, socket.AF_INET, socket.SOCK_STREAM))
@@ -160,8 +87,6 @@ class Stage:
             while len(answer) < MAX_ANSWER and (chunk := await sock.recv(MAX_ANSWER)):
                 answer += chunk
         return answer.decode().rpartition("\r\n\r\n")[2].strip()
-
-    # ---- order
 
     async def settled(
         self, recorder: Recorder, wanted: Mapping[str, str | None] | None = None, within: float = SETTLE_WITHIN
@@ -194,11 +119,7 @@ class Stage:
 
     async def tidy(self) -> None:
         """Undo what a test did: manifests as at first, cables in, nothing blocked, every speaker running."""
-        for path in sorted((self.lab.folder / MANIFESTS).glob("*.yaml")):
-            if path.name not in self._texts:
-                path.unlink()
-        for name in self._texts:
-            self.restore(name)
+        self.manifests.restore_all()
         await self.lab.lan.repair()
         for name, node in self.lab.nodes.items():
             await self.lab.lan.mend(name)
@@ -206,16 +127,7 @@ class Stage:
         for name in self._fallen:
             await self.lab.restart(name)
         self._fallen.clear()
-        self.mark()
-
-
-async def eventually(look: Callable[[], Any], within: float = 20.0) -> Any:
-    """Wait until something is true, and give it."""
-    with trio.fail_after(within):
-        while True:
-            if found := look():
-                return found
-            await trio.sleep(LOOK_EVERY)
+        self.speakers.mark()
 
 
 @contextmanager
@@ -250,9 +162,3 @@ def open_stage(folder: Path, texts: Mapping[str, str], commands: Commands) -> It
             end()
     finally:
         thread.join()
-
-
-def cluster(nodes: int, services: int, pool: list[str] | None = None) -> dict[str, str]:
-    """Manifests of a cluster with `n1` … and `svc-1` …."""
-    names = [f"n{number}" for number in range(1, nodes + 1)]
-    return render_manifests(names, [f"svc-{number}" for number in range(1, services + 1)], pool)

@@ -9,8 +9,9 @@ import pytest
 
 from sim.lab.namespaces import run
 from sim.lab.nodes import starling
+from tests.e2e.clusters import cluster
 from tests.e2e.recorder import Recorder, record
-from tests.e2e.stage import Stage, cluster, open_stage
+from tests.e2e.stage import Stage, open_stage
 
 pytestmark = [pytest.mark.needs("netns"), pytest.mark.slow]
 
@@ -39,8 +40,8 @@ async def test_an_interface_that_is_taken_down(stage: Stage, observer: Recorder)
     prefix = stage.host(owner).namespace.prefix
     await run(prefix, "ip", "link", "set", "eth0", "down")
     try:
-        await stage.logged(owner, "serviceWithdrawn", ip=address)
-        code, text = await stage.command("status", "--api", str(stage.lab.api(owner)))
+        await stage.speakers.logged(owner, "serviceWithdrawn", ip=address)
+        code, text = await stage.speakers.command("status", "--api", str(stage.lab.api(owner)))
         assert code == 1
         assert "no interface" in text
         await stage.settled(observer, {one: stage.winner(one, rest) for one in stage.addresses})
@@ -91,4 +92,4 @@ async def test_another_hardware_address(stage: Stage, observer: Recorder) -> Non
         answers = await observer.ask(address)  # who asked lately is told once more by name, about now
         assert {(one.ether.src, one.arp.hwsrc) for one in answers} == {(mac, mac)}
         assert await stage.fetch(address) == node.name
-    assert not [line for name in stage.nodes for line in stage.log(name) if line["event"] == "strangerClaims"]
+    assert not [line for name in stage.nodes for line in stage.speakers.log(name) if line["event"] == "strangerClaims"]

@@ -13,7 +13,8 @@ import pytest
 import trio
 
 from sim.lab.nodes import PACKAGES, write_manifests
-from tests.e2e.stage import cluster, eventually
+from tests.e2e.clusters import cluster
+from tests.e2e.speakers import eventually
 
 pytestmark = [pytest.mark.needs("netns"), pytest.mark.slow]
 

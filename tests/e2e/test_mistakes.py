@@ -13,7 +13,8 @@ from sim.lab.nodes import MANIFESTS, python
 from sim.lab.plan import CLIENT
 from sim.lab.processes import Program
 from tests.e2e.recorder import Recorder
-from tests.e2e.stage import Stage, eventually
+from tests.e2e.speakers import eventually
+from tests.e2e.stage import Stage
 
 pytestmark = [pytest.mark.needs("netns"), pytest.mark.slow]
 
@@ -59,27 +60,27 @@ data:
 async def test_a_broken_manifest_changes_nothing(stage: Stage, observer: Recorder, kind: str) -> None:
     name, text, line = BROKEN[kind]
     wanted = {address: stage.winner(address) for address in stage.addresses}
-    before = stage.path(name).read_text()
-    stage.put(name, text)
-    place = f"{stage.path(name)}:{line}:"
+    before = stage.manifests.path(name).read_text()
+    stage.manifests.put(name, text)
+    place = f"{stage.manifests.path(name)}:{line}:"
     for node in stage.nodes:
-        said = await stage.logged(node, "configStale")
+        said = await stage.speakers.logged(node, "configStale")
         assert place in said["error"]
-    status = await stage.status(stage.nodes[0])
+    status = await stage.speakers.status(stage.nodes[0])
     assert status["verdict"] == "warning"
     assert any(place in reason for reason in status["reasons"])
     assert await stage.settled(observer, wanted) == wanted
     assert {await stage.fetch(address) for address in stage.addresses} == set(wanted.values())
-    stage.put(name, before)
+    stage.manifests.put(name, before)
     for node in stage.nodes:
-        await stage.logged(node, "configLoaded")
-    assert (await stage.status(stage.nodes[0]))["verdict"] == "ok"
+        await stage.speakers.logged(node, "configLoaded")
+    assert (await stage.speakers.status(stage.nodes[0]))["verdict"] == "ok"
     assert await stage.settled(observer, wanted) == wanted
 
 
 async def test_an_address_outside_every_pool_is_not_given_and_that_is_said(stage: Stage, observer: Recorder) -> None:
     address = "10.225.28.199"
-    with stage.edited("services.yaml") as documents:
+    with stage.manifests.edited("services.yaml") as documents:
         documents.append(
             {
                 "apiVersion": "v1",
@@ -92,11 +93,11 @@ async def test_an_address_outside_every_pool_is_not_given_and_that_is_said(stage
     status: dict[str, Any] = await eventually(lambda: written.exists() and yaml.safe_load(written.read_text()))
     assert address in status["status"]["message"]
     assert "ingress" not in status["status"]["loadBalancer"]
-    code, text = await stage.command("why", address, "--api", str(stage.lab.api("n1")))
+    code, text = await stage.speakers.command("why", address, "--api", str(stage.lab.api("n1")))
     assert code == 1
     assert address in text
     assert await observer.ask(address) == []
-    stage.restore("services.yaml")
+    stage.manifests.restore("services.yaml")
     await eventually(lambda: not written.exists())
 
 
@@ -115,7 +116,7 @@ async def test_a_node_without_a_fit_interface_says_so(stage: Stage, observer: Re
     try:
         await eventually(lambda: (tmp_path / "api.sock").exists() and "notReady" in program.output.read_text())
         await eventually(lambda: "configLoaded" in program.output.read_text())
-        code, text = await stage.command("status", "--api", str(tmp_path / "api.sock"))
+        code, text = await stage.speakers.command("status", "--api", str(tmp_path / "api.sock"))
         assert code == 1
         assert "n9: error" in text
         assert "no interface is fit" in text

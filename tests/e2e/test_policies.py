@@ -18,7 +18,7 @@ EXCLUDED = "node.kubernetes.io/exclude-from-external-load-balancers"
 def endpoints_on(stage: Stage, nodes: Iterable[str]) -> None:
     """The first service has a serving endpoint on each of these nodes."""
     ready = {"ready": True, "serving": True, "terminating": False}
-    with stage.edited("endpoints.yaml") as documents:
+    with stage.manifests.edited("endpoints.yaml") as documents:
         documents[0]["endpoints"] = [
             {"addresses": [f"10.244.9.{place}"], "nodeName": node, "conditions": ready}
             for place, node in enumerate(nodes, 1)
@@ -26,7 +26,7 @@ def endpoints_on(stage: Stage, nodes: Iterable[str]) -> None:
 
 
 def make_local(stage: Stage) -> None:
-    with stage.edited("services.yaml") as documents:
+    with stage.manifests.edited("services.yaml") as documents:
         documents[0]["spec"]["externalTrafficPolicy"] = "Local"
 
 
@@ -46,20 +46,20 @@ async def test_without_an_endpoint_nobody_answers_and_that_is_said(stage: Stage,
     address = stage.addresses[0]
     owner = stage.winner(address)
     endpoints_on(stage, [])
-    line = await stage.logged(owner, "nobodyAnnounces", ips=[address])
+    line = await stage.speakers.logged(owner, "nobodyAnnounces", ips=[address])
     assert line["level"] == "warn"
     assert "endpoint" in line["reason"]
     assert await observer.ask(address) == []
-    told = await stage.why(owner, address)
+    told = await stage.speakers.why(owner, address)
     assert told["owner"] is None
     assert told["reasons"]
-    assert (await stage.status(owner))["verdict"] == "warning"
+    assert (await stage.speakers.status(owner))["verdict"] == "warning"
     endpoints_on(stage, stage.nodes)
     await stage.settled(observer, {address: owner})
 
 
 def change_first_node(stage: Stage, name: str, change: dict[str, Any]) -> None:
-    with stage.edited("nodes.yaml") as documents:
+    with stage.manifests.edited("nodes.yaml") as documents:
         (node,) = (document for document in documents if document["metadata"]["name"] == name)
         for part, fields in change.items():
             node[part] |= fields
@@ -78,11 +78,11 @@ async def test_a_node_that_may_not_serve_gives_its_addresses_away(stage: Stage, 
     rest = [node for node in stage.nodes if node != barred]
     change_first_node(stage, barred, change)
     await stage.settled(observer, {address: stage.winner(address, rest) for address in stage.addresses})
-    told = await stage.why(barred, stage.addresses[0])
+    told = await stage.speakers.why(barred, stage.addresses[0])
     (candidate,) = [one for one in told["candidates"] if one["node"] == barred]
     assert not candidate["eligible"]
     assert any(word in reason for reason in candidate["reasons"])
-    stage.restore("nodes.yaml")
+    stage.manifests.restore("nodes.yaml")
     await stage.settled(observer, {address: stage.winner(address) for address in stage.addresses})
     assert await stage.fetch(stage.addresses[0]) == barred
 
@@ -90,9 +90,9 @@ async def test_a_node_that_may_not_serve_gives_its_addresses_away(stage: Stage, 
 async def test_a_service_that_goes_takes_its_address_along(stage: Stage, observer: Recorder) -> None:
     address = stage.addresses[0]
     owner = stage.winner(address)
-    with stage.edited("services.yaml") as documents:
+    with stage.manifests.edited("services.yaml") as documents:
         del documents[0]
-    await stage.logged(owner, "serviceWithdrawn", ip=address)
+    await stage.speakers.logged(owner, "serviceWithdrawn", ip=address)
     assert await observer.ask(address) == []
-    stage.restore("services.yaml")
+    stage.manifests.restore("services.yaml")
     await stage.settled(observer, {address: owner})
