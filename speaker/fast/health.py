@@ -43,17 +43,26 @@ class Health:
         elif state.as_of is not None:
             self._core.arbiter.source_changed(trio.current_time() - (time.time() - state.as_of))
 
+    def set_trouble(self, subject: str, text: str) -> None:
+        """This is wrong with the subject from now on; empty: nothing any more. The log has every change."""
+        if text == self.troubles.get(subject, ""):
+            return
+        if text:
+            self.troubles[subject] = text
+            self._journal.say(Level.ERROR, "trouble", subject=subject, error=text)
+        else:
+            del self.troubles[subject]
+            self._journal.say(Level.INFO, "troubleOver", subject=subject)
+
     def note_trouble(self, subject: str, text: str) -> None:
         """Something went wrong that nobody will tell the end of: it counts for TROUBLE_LASTS."""
-        if self.troubles.get(subject) != text:
-            self._journal.say(Level.ERROR, "trouble", error=text)
-        self.troubles[subject] = text
+        self.set_trouble(subject, text)
         self._passing[subject] = trio.current_time() + TROUBLE_LASTS
 
     def _forget_old_troubles(self, now: float) -> None:
         for subject in [subject for subject, until in self._passing.items() if until <= now]:
             del self._passing[subject]
-            self.troubles.pop(subject, None)
+            self.set_trouble(subject, "")
 
     def findings(self) -> Iterator[Finding]:
         """What is wrong."""

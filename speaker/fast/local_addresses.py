@@ -108,6 +108,8 @@ class LocalAddresses:
         self._file = folder / STATE_FILE
         self._former: dict[Setting, str] = {}
         self._held: dict[Address, None] = {}
+        self._is_sure = True
+        """What is held is what is in place."""
         self._turn = trio.Lock()
 
     @property
@@ -140,20 +142,33 @@ class LocalAddresses:
         """Have these addresses in place and no others of ours. Calls take effect in the order in which they are made.
 
         An address that is on the loopback already without our mark is somebody else's, and stays so.
-        Raises :class:`LocalAddressError` naming what the kernel refused, after everything else is in place.
+        Raises :class:`LocalAddressError` naming what the kernel refused, after everything else is in place, and
+        :class:`OSError` when it cannot be asked.
         """
         wanted = dict.fromkeys(addresses)
-        refused: dict[Address, int] = {}
         async with self._turn:
-            with _requests() as sock:
-                for batch in _batches([address for address in self._held if address not in wanted]):
-                    refused |= self._change(sock, RTM_DELADDR, batch)
-                    await trio.lowlevel.checkpoint()
-                for batch in _batches([address for address in wanted if address not in self._held]):
-                    refused |= self._change(sock, RTM_NEWADDR, batch)
-                    await trio.lowlevel.checkpoint()
+            if not self._is_sure:
+                self._held = dict.fromkeys(_marked_addresses())
+                self._is_sure = True
+            try:
+                refused = await self._make(wanted)
+            except OSError:  # the kernel may have done what it could not say
+                self._is_sure = False
+                raise
         if refused:
             raise LocalAddressError(_explain(refused))
+
+    async def _make(self, wanted: dict[Address, None]) -> dict[Address, int]:
+        """Have these addresses, in turns; what was refused, with its error number."""
+        refused: dict[Address, int] = {}
+        with _requests() as sock:
+            for batch in _batches([address for address in self._held if address not in wanted]):
+                refused |= self._change(sock, RTM_DELADDR, batch)
+                await trio.lowlevel.checkpoint()
+            for batch in _batches([address for address in wanted if address not in self._held]):
+                refused |= self._change(sock, RTM_NEWADDR, batch)
+                await trio.lowlevel.checkpoint()
+        return refused
 
     def _change(self, sock: socket.socket, kind: int, addresses: Sequence[Address]) -> dict[Address, int]:
         """Add or remove at most a turn's worth; what was refused, with its error number."""

@@ -30,6 +30,7 @@ from speaker.fast.capabilities import Capability, missing
 from speaker.fast.child import Child
 from speaker.fast.desk import speaker_desk
 from speaker.fast.health import Health
+from speaker.fast.interface_side import InterfaceSide
 from speaker.fast.journal import Journal
 from speaker.fast.local_addresses import STATE_FILE, LocalAddressError, LocalAddresses
 from speaker.fast.local_side import LocalSide
@@ -142,7 +143,8 @@ class FastProcess:
         )
         self._sockets = PacketSockets(nursery, self._pump.hear, ARP)
         self._health = Health(self._core, self.journal)
-        self._local = LocalSide(local, self._health, self.journal) if local is not None else None
+        self._local = LocalSide(local, self._health) if local is not None else None
+        self._interface_side = InterfaceSide(self._sockets, settings.interfaces, self._health, self._interfaces_changed)
         self._ring_side: RingSide | None = None
         self._meta = b""
         self._is_long = False
@@ -155,7 +157,8 @@ class FastProcess:
 
     async def take_in_interfaces(self) -> None:
         """Follow the interfaces from now on; returns when they are known. Raises :class:`LocalError`."""
-        self._nursery.start_soon(follow_interfaces, self._interfaces_changed)
+        self._nursery.start_soon(follow_interfaces, self._interface_side.change)
+        self._nursery.start_soon(self._interface_side.run)
         with trio.move_on_after(INTERFACES_WITHIN) as scope:
             await self._interfaces_known.wait()
         if scope.cancelled_caught:
@@ -241,10 +244,6 @@ class FastProcess:
 
     def _interfaces_changed(self, interfaces: tuple[Interface, ...]) -> None:
         served = served_of(interfaces, self._settings.interfaces)
-        failed = self._sockets.set_interfaces(interface.index for interface in served)
-        names = {interface.index: interface.name for interface in served}
-        for index, reason in failed.items():
-            self.journal.say(Level.ERROR, "packetSocket", interface=names[index], error=reason)
         self._pump.tell(lambda now: self._core.interfaces_changed(interfaces, now))
         carriers = frozenset(interface.index for interface in served if interface.has_carrier)
         if self._ring is not None and self._ring_side is not None and carriers - self._carriers:

@@ -54,6 +54,8 @@ class Interface:
     is_loopback: bool = False
     is_enslaved: bool = False
     """It is a port of a bridge, a bond or the like."""
+    has_socket: bool = True
+    """False: no packet socket could be opened on it."""
     addresses: tuple[IPv4Interface | IPv6Interface, ...] = ()
     """Sorted."""
 
@@ -69,6 +71,7 @@ class Unfit(StrEnum):
     NO_ARP = "no-arp"
     NO_BROADCAST = "no-broadcast"
     NO_MAC = "no-mac"
+    NO_SOCKET = "no-socket"
 
 
 UNFIT_WORDS: Final[Mapping[Unfit, str]] = {
@@ -80,6 +83,7 @@ UNFIT_WORDS: Final[Mapping[Unfit, str]] = {
     Unfit.NO_ARP: "ARP is switched off on it (the flag NOARP)",
     Unfit.NO_BROADCAST: "it cannot broadcast",
     Unfit.NO_MAC: "it has no Ethernet address",
+    Unfit.NO_SOCKET: "no packet socket can be opened on it",
 }
 
 _UNABLE: Final[tuple[tuple[Unfit, Callable[[Interface], bool]], ...]] = (
@@ -89,6 +93,7 @@ _UNABLE: Final[tuple[tuple[Unfit, Callable[[Interface], bool]], ...]] = (
     (Unfit.NO_ARP, lambda interface: not interface.has_arp),
     (Unfit.NO_BROADCAST, lambda interface: not interface.has_broadcast),
     (Unfit.NO_MAC, lambda interface: not is_host_mac(interface.mac)),
+    (Unfit.NO_SOCKET, lambda interface: not interface.has_socket),
 )
 """What an interface is asked after its name passed, in this order."""
 

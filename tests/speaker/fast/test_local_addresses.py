@@ -9,7 +9,7 @@ import socket
 import subprocess
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, NoReturn
 
 import pytest
 import trio
@@ -199,6 +199,26 @@ async def test_a_refused_address_is_named_and_the_others_are_in_place(tmp_path: 
         assert local.held == (VIRTUAL,)
         with pytest.raises(LocalAddressError, match=r"and 1 more$"):
             await local.set([ip_address("ff02::1") + i for i in range(6)])
+
+
+@in_namespace
+async def test_what_was_put_there_without_an_answer_is_known_at_the_next_try(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask = local_addresses._ask
+
+    def ask_and_lose_the_answer(*request: Any) -> NoReturn:
+        ask(*request)
+        raise OSError(errno.ENOBUFS, "No buffer space available")
+
+    with LocalAddresses(tmp_path) as local:
+        monkeypatch.setattr(local_addresses, "_ask", ask_and_lose_the_answer)
+        with pytest.raises(OSError, match="No buffer space"):
+            await local.set([VIRTUAL])
+        monkeypatch.undo()
+        assert on_loopback() == [f"{VIRTUAL}/32"]
+        await local.set([])
+        assert on_loopback() == []
 
 
 @in_namespace

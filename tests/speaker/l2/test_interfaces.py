@@ -20,6 +20,7 @@ FLAWS = [
     (replace(ETH0, mac=bytes(6)), Unfit.NO_MAC),
     (replace(ETH0, mac=bytes(20)), Unfit.NO_MAC),
     (replace(ETH0, mac=bytes.fromhex("010000000001")), Unfit.NO_MAC),
+    (replace(ETH0, has_socket=False), Unfit.NO_SOCKET),
     (replace(ETH0, is_loopback=True), Unfit.LOOPBACK),
 ]
 
