@@ -2,7 +2,8 @@
 
 Rules kept here:
 
-* A program is found by its process id and watched by a pidfd: an id that was given to somebody else is never signalled.
+* A program is found by its process id and watched by a pidfd; so is, while it is signalled, whatever the program
+  started. An id that was given to somebody else meanwhile is never signalled.
 * Killing, pausing and resuming mean the whole tree, as when a machine's power or its memory goes; an orderly stop is
   asked of the program alone.
 """
@@ -12,7 +13,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -74,11 +75,15 @@ class Program:
             signal.pidfd_send_signal(self._pidfd, number)
 
     def _signal_tree(self, number: signal.Signals) -> None:
-        others = descendants(self.pid, parents())
-        self._signal(number)
-        for pid in others:
-            with suppress(ProcessLookupError):
-                os.kill(pid, number)
+        with ExitStack() as stack:
+            held = {self.pid: self._pidfd}
+            parents_of = parents()
+            for pid in descendants(self.pid, parents_of):
+                with suppress(OSError, KeyError):  # it, or its parent, has ended meanwhile
+                    held[pid] = stack.enter_context(_held_child(pid, parents_of[pid], held[parents_of[pid]]))
+            for pidfd in held.values():
+                with suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(pidfd, number)
 
 
 async def start(
@@ -102,9 +107,25 @@ def parents() -> dict[int, int]:
     for entry in os.listdir("/proc"):
         if entry.isdecimal():
             with suppress(OSError):  # it has ended meanwhile
-                text = Path("/proc", entry, "stat").read_text()
-                found[int(entry)] = int(text.rpartition(")")[2].split()[1])
+                found[int(entry)] = _parent_of(int(entry))
     return found
+
+
+def _parent_of(pid: int) -> int:
+    return int(Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()[1])
+
+
+@contextmanager
+def _held_child(pid: int, parent: int, parent_pidfd: int) -> Iterator[int]:
+    """A pidfd of a child of a process that is held already. Raises OSError if it is not its child, or one has ended."""
+    pidfd = os.pidfd_open(pid)
+    try:
+        if _parent_of(pid) != parent:
+            raise ProcessLookupError(pid)
+        signal.pidfd_send_signal(parent_pidfd, 0)  # its id was its own all the time, and so was the child's
+        yield pidfd
+    finally:
+        os.close(pidfd)
 
 
 def descendants(pid: int, parents_of: Mapping[int, int]) -> list[int]:
