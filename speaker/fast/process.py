@@ -14,7 +14,6 @@ import os
 import random
 import time
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -28,6 +27,7 @@ from speaker.core import Speaker, SpeakerConfig
 from speaker.fast import garbage, notify
 from speaker.fast.capabilities import Capability, missing
 from speaker.fast.child import Child
+from speaker.fast.demand_side import DemandSide
 from speaker.fast.desk import speaker_desk
 from speaker.fast.health import Health
 from speaker.fast.interface_side import InterfaceSide
@@ -77,9 +77,8 @@ async def run(settings: Settings) -> int:
     ):
         local = _enter_local_addresses(settings, stack) if settings.local_address else None
         complaints += local.warnings if local is not None else _clear_loopback(settings)
-        kept = await _load_kept(settings, complaints.append)
         async with trio.open_nursery() as nursery:
-            process = FastProcess(settings, nursery, kept, local)
+            process = FastProcess(settings, nursery, await _load_kept(settings, complaints.append), local)
             for complaint in complaints:
                 process.journal.say(Level.WARN, "startedWith", error=complaint)
             await process.take_in_interfaces()
@@ -133,7 +132,6 @@ class FastProcess:
         )
         self._settings = settings
         self._nursery = nursery
-        self._kept = kept
         self._child = Child(settings.to_text())
         self.journal = Journal(self._child)
         self._core = Speaker(config, rng=random.SystemRandom(), known=kept.known if kept is not None else ())
@@ -143,12 +141,11 @@ class FastProcess:
         )
         self._sockets = PacketSockets(nursery, self._pump.hear, ARP)
         self._health = Health(self._core, self.journal)
+        self._demand_side = DemandSide(self._pump, self._health, kept)
         self._local = LocalSide(local, self._health) if local is not None else None
         self._interface_side = InterfaceSide(self._sockets, settings.interfaces, self._health, self._interfaces_changed)
         self._ring_side: RingSide | None = None
         self._meta = b""
-        self._is_long = False
-        """A whole demand is being told."""
         self._interfaces_known = trio.Event()
         self._carriers: frozenset[int] = frozenset()
         self._ring: Ring | None = None
@@ -206,21 +203,12 @@ class FastProcess:
             members.start_soon(agent.run, for_agent)
             members.start_soon(serve, agent, control, RING_DESK | speaker_desk(self._core, self._health.findings))
             members.start_soon(self._health.watch)
-            await self._restore()
+            await self._demand_side.restore()
             self._pump.tell(lambda now: self._core.start(now, has_seeds=bool(settings.joins)))
             await self._wait_for_end(agent, signals)
             self._pump.tell(self._core.stop)
             await self._child.say_bye(BYE_WITHIN)
             members.cancel_scope.cancel()
-
-    async def _restore(self) -> None:
-        """Take in what the last run kept, unless something newer is known by now."""
-        for part in self._kept.parts if self._kept is not None else ():
-            self._pump.tell(partial(self._core.demand_changed, part))
-            await trio.lowlevel.checkpoint()
-        if self._kept is not None:
-            self._core.arbiter.source_changed(trio.current_time() - (time.time() - self._kept.saved_at))
-        self._kept = None
 
     async def _wait_for_end(self, agent: Agent, signals: AsyncIterator[int]) -> None:
         """Until this node has said goodbye, because a signal or a client wanted it, or until a second signal."""
@@ -257,15 +245,8 @@ class FastProcess:
         match message:
             case Hello():
                 self.journal.report_known(self._core.intake.known())
-            case Wanted(change=change, is_reset=is_reset):
-                self._kept = None
-                self._is_long = self._is_long or is_reset
-                self._pump.tell(lambda now: self._core.demand_changed(change, now, is_reset=is_reset))
-                if change.is_complete and self._is_long:
-                    self._is_long = False
-                    garbage.settle()
-            case SourceState():
-                self._health.source_changed(message)
+            case Wanted() | SourceState():
+                await self._demand_side.take(message)
         await trio.lowlevel.checkpoint()
 
     async def _note_ring(self, agent: Agent) -> None:
