@@ -226,7 +226,10 @@ async def open_stage(folder: Path, nodes: int, scene: Scene, say: Callable[[str]
         await lab.while_all_run(stage.clients.wait_settled)
         await stage.clients.wait_for(partial(stage.is_held, 0.0, lambda name: True))
         stage.tell(f"{stage.clients.owner(stage.service)} answers; the client asks every {1000 * EVERY['udp']:g} ms")
-        yield stage
+        try:
+            yield stage
+        finally:
+            scene.ended_at = time.monotonic()
         nursery.cancel_scope.cancel()
 
 

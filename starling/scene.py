@@ -40,6 +40,8 @@ class Scene:
     """Who answered for the address last, by ARP."""
     answered_at: float | None = None
     """When the client was answered last."""
+    ended_at: float | None = None
+    """When the client asked no more."""
     beats: list[tuple[float, str]] = field(default_factory=list)
     """When each request was made and which node answered it; "" when none did. In order of time."""
     story: list[tuple[float, str]] = field(default_factory=list)
@@ -69,6 +71,10 @@ class Scene:
         return f"{at - self.began_at:7.2f} s  {text}"
 
     def silent_for(self, now: float) -> float:
-        """Seconds since the client's last answer, or 0 when there is one every moment or none was expected yet."""
-        silent = 0.0 if self.answered_at is None else now - self.answered_at
+        """Seconds since the client's last answer, or 0 when there is one every moment or none was expected yet.
+
+        What comes after the last question is no silence.
+        """
+        until = now if self.ended_at is None else min(now, self.ended_at)
+        silent = 0.0 if self.answered_at is None else until - self.answered_at
         return silent if silent > SILENT_AFTER else 0.0

@@ -29,6 +29,12 @@ COLOURS: Final = ("cyan", "yellow", "magenta", "green", "blue")
 DIGITS: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
 """The sign of each node in the heartbeat, by its number."""
 
+LEADING_BLANKS: Final = re.compile(
+    r'x="(?P<x>[\d.]+)" y="(?P<y>[\d.]+)" textLength="(?P<length>[\d.]+)" (?P<clip>[^>]+)>(?P<blanks>(&#160;)+)(?=[^<])'
+)
+CELL: Final = 12.2
+"""Width of a character of a picture."""
+
 
 def draw(scene: Scene, now: float) -> RenderableType:
     """The whole view."""
@@ -47,7 +53,15 @@ def picture(scene: Scene, now: float) -> str:
     console.print(draw(scene, now))
     svg = console.export_svg(title="starling demo", unique_id="demo")
     svg = re.sub(r"@font-face \{.*?\}", "", svg, flags=re.DOTALL)
+    svg = LEADING_BLANKS.sub(_without_blanks, svg)
     return "\n".join(line.rstrip() for line in svg.splitlines() if line.strip()) + "\n"
+
+
+def _without_blanks(text: re.Match[str]) -> str:
+    """A text that begins where something of it is seen: some programs leave out blanks at the beginning."""
+    width = CELL * text["blanks"].count(";")
+    x, length = float(text["x"]) + width, float(text["length"]) - width
+    return f'x="{x:g}" y="{text["y"]}" textLength="{length:g}" {text["clip"]}>'
 
 
 def _sign(scene: Scene, name: str) -> Text:

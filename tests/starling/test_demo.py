@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from sim.lab import folders
 from sim.lab.plan import render_manifests
 from starling.demo import FAULTS, POOL, SERVICE, Round, as_json
 from starling.scene import MAX_BEATS, SILENT_AFTER, NodeSeen, Scene
-from starling.screen import draw, picture
+from starling.screen import CELL, draw, picture
 from tests.sim.lab.helpers import first_line, processes_with, running
 from tests.tree import ROOT
 
@@ -72,6 +73,14 @@ def test_the_view_says_who_has_the_address_what_is_broken_and_how_long_nobody_an
     assert not [line for line in lines if "line 5 " in line]
 
 
+def test_that_nobody_asks_any_more_is_no_silence() -> None:
+    shown = scene()
+    shown.ended_at = 104.0 + SILENT_AFTER / 2
+    assert not [line for line in text(shown) if "no answer" in line]
+    shown.ended_at = 105.0
+    assert [line for line in text(shown) if "no answer for 1.0 s" in line]
+
+
 def test_a_scene_that_has_not_begun_is_drawn_too() -> None:
     lines = text(Scene(0.0), now=0.0)
     assert "waiting for an address" in lines[0]
@@ -95,6 +104,19 @@ def test_the_picture_is_whole_in_itself_and_the_same_each_time() -> None:
     assert "rain-kubernetes-2" in drawn
     assert "url(http" not in drawn
     assert drawn.startswith("<svg")
+
+
+def test_the_story_of_a_picture_is_aligned_by_where_its_texts_begin() -> None:
+    """Some programs that show pictures leave out blanks at the beginning of a text."""
+    shown = Scene(0.0)
+    for at, told in ((9.5, "one"), (10.5, "other")):
+        shown.tell(at, told)
+    begins = re.findall(
+        r'x="([\d.]+)" y="[\d.]+" textLength="([\d.]+)"[^>]*>(?:9.50|10.50)&#160;s', picture(shown, 11.0)
+    )
+    (nine, its_length), (ten, other_length) = (map(float, one) for one in begins)
+    assert nine - ten == pytest.approx(CELL)
+    assert other_length - its_length == pytest.approx(3 * CELL)  # "10.50 s  other", "9.50 s  one"
 
 
 def test_the_cluster_is_that_of_the_example() -> None:
