@@ -103,6 +103,8 @@ class SourceState:
     """One sentence each, with the place and the cure."""
     as_of: float | None = None
     """When what is in force was last known to be true, in seconds since the epoch; None: never."""
+    warnings: tuple[str, ...] = ()
+    """What is wrong and keeps nothing back, as the reasons are told."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,7 +177,7 @@ _KINDS: Final[tuple[tuple[type[Message], Shape], ...]] = (
     ),
     (
         SourceState,
-        record(SourceState, health=choice_of(SourceHealth), reasons=_TEXTS, as_of=optional(NUMBER)),
+        record(SourceState, health=choice_of(SourceHealth), reasons=_TEXTS, as_of=optional(NUMBER), warnings=_TEXTS),
     ),
     (LogRecord, record(LogRecord, at=NUMBER, level=choice_of(Level), event=TEXT, fields=mapping_of(PLAIN))),
     (Report, record(Report, announced=_ADDRESSES, withdrawn=_ADDRESSES, known=_ADDRESSES, is_reset=FLAG)),

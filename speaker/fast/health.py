@@ -69,6 +69,8 @@ class Health:
         if self._source.health is not SourceHealth.CURRENT:
             reasons = "; ".join(self._source.reasons) or "it was not read yet"
             yield Finding(Verdict.WARNING, f"what is wanted may be out of date: {reasons}")
+        for text in self._source.warnings:
+            yield Finding(Verdict.WARNING, text)
         for text in self.troubles.values():
             yield Finding(Verdict.WARNING, text)
 

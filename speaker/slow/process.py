@@ -115,6 +115,7 @@ class Follower:
         """The last one that there was: that it is missing is no wish to withdraw everything."""
         self._told: Demand | None = None
         self._state: SourceState | None = None
+        self._warnings: tuple[str, ...] = ()
         self._sending = trio.Lock()
 
     async def beat(self) -> None:
@@ -152,6 +153,7 @@ class Follower:
         state = state_of(reading, self._state, time.time(), trouble)
         self._keeper.date(state)
         self._say(state)
+        self._say_warnings(tuple(map(str, reading.warnings))[:MAX_REASONS])
         self._state = state
         await self._tell(state)
 
@@ -185,6 +187,16 @@ class Follower:
         elif state.health is SourceHealth.CURRENT:
             self._log.info("configLoaded", msg=f"what {self._settings.source} says is in force")
 
+    def _say_warnings(self, warnings: tuple[str, ...]) -> None:
+        """Log each once, and that it is over."""
+        for text in warnings:
+            if text not in self._warnings:
+                self._log.warning("sourceWarning", error=text)
+        for text in self._warnings:
+            if text not in warnings:
+                self._log.info("sourceWarningOver", error=text)
+        self._warnings = warnings
+
     async def _tell(self, message: ToFast) -> None:
         await self._send(encode(message))
 
@@ -199,13 +211,18 @@ def state_of(reading: SourceReading, before: SourceState | None, now: float, tro
     ``trouble``: why what was read is not in force although nothing is wrong with it.
     """
     problems = [*map(str, reading.problems), *([trouble] if trouble else [])]
+    warnings = _told([str(warning) for warning in reading.warnings], "warnings")
     if problems:
-        reasons = problems[:MAX_REASONS]
-        if len(problems) > MAX_REASONS:
-            reasons.append(f"and {len(problems) - MAX_REASONS} more problems")
         was_current = before is not None and before.health is SourceHealth.CURRENT
         as_of = now if was_current else before.as_of if before is not None else None
-        return SourceState(health=SourceHealth.STALE, reasons=tuple(reasons), as_of=as_of)
+        reasons = _told(problems, "problems")
+        return SourceState(health=SourceHealth.STALE, reasons=reasons, as_of=as_of, warnings=warnings)
     if reading.snapshot is None:
-        return SourceState(health=SourceHealth.LOADING)
-    return SourceState(health=SourceHealth.CURRENT, as_of=now)
+        return SourceState(health=SourceHealth.LOADING, warnings=warnings)
+    return SourceState(health=SourceHealth.CURRENT, as_of=now, warnings=warnings)
+
+
+def _told(texts: list[str], kind: str) -> tuple[str, ...]:
+    """The first of them, and of the others the number."""
+    more = len(texts) - MAX_REASONS
+    return (*texts[:MAX_REASONS], f"and {more} more {kind}") if more > 0 else tuple(texts)

@@ -41,7 +41,7 @@ MESSAGES: tuple[Message, ...] = (
     Hello(pid=17),
     Wanted(change=DemandChange(groups=(GROUP,), nodes=NODES), is_reset=True),
     Wanted(change=DemandChange(gone=(GROUP.key,), gone_nodes=("bea",), is_complete=False)),
-    SourceState(health=SourceHealth.CURRENT, as_of=1.5),
+    SourceState(health=SourceHealth.CURRENT, as_of=1.5, warnings=("status/default.tea.yaml:1:1: no status",)),
     SourceState(health=SourceHealth.STALE, reasons=("services.yaml:3:1: no kind", "and 5 more problems")),
     LogRecord(at=1.5, level=Level.WARN, event="ownerChanged", fields={"ip": "192.0.2.1", "pools": ("a", "b"), "n": 3}),
     Report(announced=(GROUP.key,), known=GROUP.addresses, is_reset=True),

@@ -148,6 +148,25 @@ async def test_a_manifest_that_breaks_leaves_the_last_good_one_in_force(tmp_path
 
 
 @in_namespace
+async def test_a_spoilt_status_is_warned_of_and_keeps_nothing_back(tmp_path: Path) -> None:
+    wire()
+    write_manifests(tmp_path)
+    status = tmp_path / "manifests" / "status" / "default.web.yaml"
+    status.parent.mkdir()
+    status.write_text("status: {loadBalancer: {ingress: [{ip: 10.64.0.999}]}}\n")
+    async with speaker(tmp_path, "--interface", "eth0") as one:
+        await one.says("serviceAnnounced", ip=ADDRESS)
+        warned = await one.says("sourceWarning")
+        assert "default.web.yaml" in warned["error"]
+        shown = await one.ask("status")
+        assert (shown["verdict"], shown["reasons"]) == ("warning", [warned["error"]])
+        status.unlink()
+        await one.says("sourceWarningOver", error=warned["error"])
+        assert (await one.ask("status"))["verdict"] == "ok"
+        assert [line for line in one.lines if line["event"] == "configStale"] == []
+
+
+@in_namespace
 async def test_a_config_map_that_vanishes_withdraws_nothing(tmp_path: Path) -> None:
     wire()
     write_manifests(tmp_path)

@@ -191,6 +191,29 @@ async def test_what_is_wrong_is_told_and_logged_once_and_takes_nothing_away(tmp_
     assert "services.yaml:3:1" in fast.lines[1]
 
 
+async def test_warnings_keep_nothing_back_and_are_logged_once_and_when_they_are_over(tmp_path: Path) -> None:
+    spoilt = [Problem(Place(f"status/default.s{n}.yaml", 1, 1), "is no status", "remove it") for n in (1, 2)]
+    async with following(tmp_path) as fast:
+        assert fast.give is not None
+        states = []
+        for warnings in (spoilt[:1], spoilt, spoilt[1:], []):
+            await fast.give.send(SourceReading(snapshot=a_snapshot(1), warnings=tuple(warnings)))
+            while not isinstance(state := await fast.next(), SourceState):
+                pass
+            states.append(state)
+    first, second = (f"status/default.s{n}.yaml:1:1: is no status; remove it" for n in (1, 2))
+    assert [state.warnings for state in states] == [(first,), (first, second), (second,), ()]
+    assert {state.health for state in states} == {SourceHealth.CURRENT}
+    said = [(line["event"], line.get("error")) for line in map(json.loads, fast.lines)]
+    assert said == [
+        ("configLoaded", None),
+        ("sourceWarning", first),
+        ("sourceWarning", second),
+        ("sourceWarningOver", first),
+        ("sourceWarningOver", second),
+    ]
+
+
 async def test_what_the_link_cannot_take_is_told_to_be_the_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -223,6 +246,12 @@ def test_of_many_problems_some_are_told() -> None:
     state = state_of(SourceReading(snapshot=None, problems=(WRONG,) * (MAX_REASONS + 5)), None, 5.0)
     assert len(state.reasons) == MAX_REASONS + 1
     assert state.reasons[-1] == "and 5 more problems"
+
+
+def test_of_many_warnings_some_are_told() -> None:
+    state = state_of(SourceReading(snapshot=a_snapshot(1), warnings=(WRONG,) * (MAX_REASONS + 5)), None, 5.0)
+    assert len(state.warnings) == MAX_REASONS + 1
+    assert state.warnings[-1] == "and 5 more warnings"
 
 
 # ---- what it is told
