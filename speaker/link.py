@@ -4,8 +4,8 @@ Rules kept here:
 
 * A message arrives whole or not at all. Bytes that are no message raise :class:`BadMessage` and nothing else, and the
   link with them is given up.
-* A new link begins with :class:`Hello`, and everything is told again: the first part of the demand and the first report
-  say `is_reset`, so that what vanished meanwhile goes.
+* A new link begins with :class:`Hello`, and everything is told again: the first part of the demand says `is_reset`, so
+  that what vanished meanwhile goes.
 * A message is small: what can be long comes in parts, so that the reader never has to hold its loop up for one.
 * Text that was never UTF-8 has its odd bytes written out, since the other end only shows it.
 
@@ -120,16 +120,9 @@ class LogRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What changed about this node's addresses, at most MAX_PART_OBJECTS in all."""
+    """Addresses that need no probe before their first use any more, at most MAX_PART_OBJECTS. Kept with the demand."""
 
-    announced: tuple[Address, ...] = ()
-    """Answered for from now on."""
-    withdrawn: tuple[Address, ...] = ()
-    """Answered for no longer."""
-    known: tuple[Address, ...] = ()
-    """They need no probe before their first use any more. Kept with the demand."""
-    is_reset: bool = False
-    """Everything reported before is void."""
+    known: tuple[Address, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,7 +173,7 @@ _KINDS: Final[tuple[tuple[type[Message], Shape], ...]] = (
         record(SourceState, health=choice_of(SourceHealth), reasons=_TEXTS, as_of=optional(NUMBER), warnings=_TEXTS),
     ),
     (LogRecord, record(LogRecord, at=NUMBER, level=choice_of(Level), event=TEXT, fields=mapping_of(PLAIN))),
-    (Report, record(Report, announced=_ADDRESSES, withdrawn=_ADDRESSES, known=_ADDRESSES, is_reset=FLAG)),
+    (Report, record(Report, known=_ADDRESSES)),
     (Bye, record(Bye)),
 )
 """A message is an array of its place in this table and its fields."""

@@ -44,8 +44,7 @@ MESSAGES: tuple[Message, ...] = (
     SourceState(health=SourceHealth.CURRENT, as_of=1.5, warnings=("status/default.tea.yaml:1:1: no status",)),
     SourceState(health=SourceHealth.STALE, reasons=("services.yaml:3:1: no kind", "and 5 more problems")),
     LogRecord(at=1.5, level=Level.WARN, event="ownerChanged", fields={"ip": "192.0.2.1", "pools": ("a", "b"), "n": 3}),
-    Report(announced=(GROUP.key,), known=GROUP.addresses, is_reset=True),
-    Report(withdrawn=(GROUP.key,)),
+    Report(known=GROUP.addresses),
     Bye(),
 )
 LINKS = [*map(encode, MESSAGES), b"".join(map(encode, MESSAGES))]

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 import trio
 
+from speaker.link import Report
+from speaker.saved import FILE_NAME, decode_saved_untrusted
 from tests.speaker.fast.namespace import in_namespace, ip, only
 from tests.speaker.fast.speakers import ADDRESS, MANIFESTS, Speaker, speaker, write_manifests
 
@@ -87,6 +89,25 @@ async def test_the_slow_process_is_replaced_and_no_announcement_changes(tmp_path
         assert not any(
             line["event"] in ("serviceWithdrawn", "ownerChanged") for line in one.lines[3:] if "from" in line
         )
+
+
+@in_namespace
+async def test_what_needs_no_probe_is_known_to_a_slow_process_that_was_started_again(tmp_path: Path) -> None:
+    wire()
+    write_manifests(tmp_path)
+    async with speaker(tmp_path, "--interface", "eth0") as one:
+        await one.says("serviceAnnounced")
+        await one.says("configLoaded")
+        (slow,) = one.children()
+        os.kill(slow, signal.SIGKILL)
+        await ended(slow)
+        (tmp_path / "state-n1" / FILE_NAME).unlink(missing_ok=True)
+        await one.says("configLoaded")
+        one.process.terminate()
+        await one.process.wait()
+    _, _, body = (tmp_path / "state-n1" / FILE_NAME).read_bytes().partition(b"\n")
+    reports = [message for message in decode_saved_untrusted(body) if isinstance(message, Report)]
+    assert [str(address) for report in reports for address in report.known] == [ADDRESS]
 
 
 @in_namespace

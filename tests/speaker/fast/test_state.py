@@ -57,7 +57,7 @@ async def test_the_next_run_knows_what_the_one_before_did(tmp_path: Path) -> Non
         child = Child(settings.to_text())
         async with running(child) as told:
             await told.next(SourceState)
-            child.send(Report(known=known, is_reset=True))
+            child.send(Report(known=known))
             await child.say_bye(WITHIN)
     kept = await load_state(settings, time.time())
     assert kept is not None
