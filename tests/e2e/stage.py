@@ -26,7 +26,7 @@ from tests.e2e.recorder import Recorder, socket_in
 from tests.e2e.speakers import Speakers
 from tests.speaker.hashing import by_hash
 
-SETTLE_WITHIN = 30.0
+SETTLE_WITHIN = 60.0
 """Seconds in which every address has one owner again, a death that has to be found included."""
 AGREEING = 3
 """Looks in a row that show the same before it counts."""

@@ -29,7 +29,7 @@ UNHEARD = 10
 """Questions to a node that has its cable again and hears nobody; it waits for the ring far longer than they take."""
 TRAIN = 1.2
 """Seconds in which who gained an address has told everybody as often as it does."""
-FIND_WITHIN = 20.0
+FIND_WITHIN = 60.0
 
 
 @dataclass(frozen=True)

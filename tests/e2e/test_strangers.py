@@ -18,7 +18,7 @@ from tests.e2e.stage import Stage
 pytestmark = [pytest.mark.needs("netns"), pytest.mark.slow]
 
 CLUSTER = cluster(3, 3, ["10.225.28.100-10.225.28.102", "10.225.28.150-10.225.28.159"])
-RETRY_WITHIN = 12.0
+RETRY_WITHIN = 40.0
 """Seconds; the first retry comes after 5, a second after 10 more."""
 
 
