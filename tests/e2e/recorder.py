@@ -123,7 +123,7 @@ class Recorder:
         """Put a frame on the wire."""
         self._socket.send(bytes(packet))
 
-    async def wait_for(self, wanted: Callable[[Frame], bool], since: int = 0, within: float = 20.0) -> Frame:
+    async def wait_for(self, wanted: Callable[[Frame], bool], since: int = 0, within: float = 40.0) -> Frame:
         """The first such frame from place `since` on; waits for it."""
         with trio.fail_after(within):
             while True:

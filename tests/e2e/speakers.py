@@ -31,7 +31,7 @@ class Speakers:
         """Lines up to now are not looked at any more."""
         self._since = {name: node.speaker.output.stat().st_size for name, node in self._lab.nodes.items()}
 
-    async def logged(self, node: str, event: str, within: float = 20.0, **fields: object) -> dict[str, Any]:
+    async def logged(self, node: str, event: str, within: float = 40.0, **fields: object) -> dict[str, Any]:
         """The first line of a node's log about this event with these fields; waits for it."""
 
         def look() -> dict[str, Any] | None:
@@ -71,7 +71,7 @@ def at_of(line: dict[str, Any]) -> float:
     return datetime.fromisoformat(line["ts"]).timestamp()
 
 
-async def eventually(look: Callable[[], Any], within: float = 20.0) -> Any:
+async def eventually(look: Callable[[], Any], within: float = 40.0) -> Any:
     """Wait until something is true, and give it."""
     with trio.fail_after(within):
         while True:
