@@ -20,13 +20,17 @@ if TYPE_CHECKING:
     from gossip import Member
     from gossip.control import Agent, Replies
     from speaker.core import Speaker
+    from speaker.fast.packet_sockets import PacketStatistics
 
 ADDRESSES_PER_ITEM: Final = 100
 """Addresses in one part of an answer, made in one turn."""
 
 
-def speaker_desk(core: Speaker, findings: Callable[[], Iterable[Finding]]) -> Desk:
-    """The desk of a speaker; ``findings`` is what is wrong outside of the core."""
+def speaker_desk(
+    core: Speaker, findings: Callable[[], Iterable[Finding]], packets: Callable[[], PacketStatistics]
+) -> Desk:
+    """The desk of a speaker; ``findings`` is what is wrong outside of the core, ``packets`` what the packet sockets
+    have counted."""
 
     async def show_decision(agent: Agent, request: ShowDecision, replies: Replies) -> Json:
         try:
@@ -54,6 +58,7 @@ def speaker_desk(core: Speaker, findings: Callable[[], Iterable[Finding]]) -> De
             "node": core.config.node,
             "members": [_describe(member) for member in agent.ring.view.members()],
             "sessions": [],
+            "counters": _counters(core, packets()),
         }
 
     return Desk(SPEAKER_REQUESTS, {ShowDecision: show_decision, ShowStatus: show_status})
@@ -62,6 +67,21 @@ def speaker_desk(core: Speaker, findings: Callable[[], Iterable[Finding]]) -> De
 def _explainer(core: Speaker) -> Explainer:
     now = trio.current_time()
     return Explainer(core, now, time.time() - now)
+
+
+def _counters(core: Speaker, packets: PacketStatistics) -> Json:
+    """Counts since the start: whether requests arrive, and are answered."""
+    announcer = core.announcer.statistics()
+    return {
+        "frames_received": packets.received,
+        "frames_lost": packets.lost,
+        "frames_sent": packets.sent,
+        "frames_unsent": packets.unsent,
+        "requests_received": announcer.requests_received,
+        "responses_sent": announcer.responses_sent,
+        "gratuitous_sent": announcer.gratuitous_sent,
+        "claims": announcer.claims,
+    }
 
 
 def _describe(member: Member) -> Json:
