@@ -73,7 +73,7 @@ def test_a_member_that_leaves_is_seen_to_leave_by_all_and_never_to_fail() -> Non
 
 
 @pytest.mark.parametrize("seed", range(10))
-@pytest.mark.parametrize("count", [4, 20])
+@pytest.mark.parametrize("count", [4, pytest.param(20, marks=pytest.mark.slow)])
 def test_all_find_a_crash_no_sooner_than_it_could_have_refuted_and_within_the_suspicion(count: int, seed: int) -> None:
     engine, names = settled(count, "memberlist", seed)
     crashed_at = engine.now

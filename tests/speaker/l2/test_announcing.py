@@ -53,6 +53,7 @@ def test_an_address_is_told_of_five_times_in_the_first_second(now: float) -> Non
     ]
 
 
+@pytest.mark.slow
 def test_then_it_is_refreshed_every_minute_or_so_for_ever() -> None:
     announcer = make_announcer()
     announcer.announce(VIP, 0.0)
