@@ -20,8 +20,9 @@ from speaker.events import (
     Withdrawn,
     Yielded,
 )
-from speaker.link import Level, LogRecord, Value
+from speaker.link import LogRecord, Value
 from speaker.ownership import REASONS, Decision
+from telemetry.levels import Level
 
 Line = tuple[Level, str, Mapping[str, Value]]
 

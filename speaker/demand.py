@@ -31,7 +31,7 @@ from cluster.model import (
 )
 
 MAX_PART_OBJECTS: Final = 200
-"""Groups and nodes in one part of a change: what the fast process takes in without holding up anything else."""
+"""Groups, nodes, addresses in one message: what the fast process takes in without holding up anything else."""
 BUGGY_OCTETS: Final = (0, 255)
 """Last octets of IPv4 addresses that a fabric may treat as a network's own or as a broadcast."""
 

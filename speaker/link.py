@@ -21,7 +21,7 @@ from enum import StrEnum
 from typing import Final, TypeAlias
 
 from cluster.model import Address, ExternalTrafficPolicy, ObjectName
-from speaker.demand import DemandChange, Group, NodeFacts
+from speaker.demand import MAX_PART_OBJECTS, DemandChange, Group, NodeFacts
 from speaker.packing import BadPacking, pack, unpack_untrusted
 from speaker.shapes import (
     ADDRESS,
@@ -38,11 +38,10 @@ from speaker.shapes import (
     record,
     tuple_of,
 )
+from telemetry.levels import Level
 
 VERSION: Final = 1
 """Of these messages. A slow process that speaks another version was installed while the fast one ran."""
-MAX_PART_OBJECTS: Final = 200
-"""Groups, nodes, addresses in one message."""
 BEAT_INTERVAL: Final = 5.0
 """Seconds in which the slow process says something, be it the same again."""
 MAX_PART_BYTES: Final = 64 * 1024
@@ -56,15 +55,6 @@ Value: TypeAlias = str | int | float | bool | tuple[str, ...] | None
 
 class BadMessage(ValueError):
     """Bytes on the link are no message, or a message is too long for it."""
-
-
-class Level(StrEnum):
-    """How much a log line matters."""
-
-    DEBUG = "debug"
-    INFO = "info"
-    WARN = "warn"
-    ERROR = "error"
 
 
 class SourceHealth(StrEnum):

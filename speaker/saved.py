@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from cluster.model import Address
-from speaker.demand import Demand, DemandChange, changes
-from speaker.link import MAX_PART_OBJECTS, VERSION, BadMessage, Message, Report, Unframer, Wanted, divide, encode
+from speaker.demand import MAX_PART_OBJECTS, Demand, DemandChange, changes
+from speaker.link import VERSION, BadMessage, Message, Report, Unframer, Wanted, divide, encode
 from speaker.settings import Settings
 
 FILE_NAME: Final = "demand"

@@ -18,23 +18,15 @@ import select
 import threading
 from collections import deque
 from datetime import UTC, datetime
-from enum import StrEnum
 from typing import TYPE_CHECKING, Final
+
+from telemetry.levels import Level
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 MAX_WAITING: Final = 4 * 1024 * 1024
 """Characters of lines that wait to be written."""
-
-
-class Level(StrEnum):
-    """How loud a line is, as it is written."""
-
-    DEBUG = "debug"
-    INFO = "info"
-    WARN = "warn"
-    ERROR = "error"
 
 
 _RANKS: Final = {level: rank for rank, level in enumerate(Level)}

@@ -35,7 +35,6 @@ from speaker.link import (
     BadMessage,
     Bye,
     Hello,
-    Level,
     LogRecord,
     Message,
     Report,
@@ -48,6 +47,7 @@ from speaker.link import (
     Wanted,
     encode,
 )
+from telemetry.levels import Level
 
 MAX_UNSENT_RECORDS: Final = 16_384
 """Log records that wait for the child."""

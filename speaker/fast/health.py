@@ -10,7 +10,8 @@ import trio
 
 from speaker.explain import Finding, Verdict
 from speaker.fast import notify
-from speaker.link import Level, SourceHealth, SourceState
+from speaker.link import SourceHealth, SourceState
+from telemetry.levels import Level
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,8 +6,10 @@ import time
 from typing import TYPE_CHECKING
 
 from speaker.chronicle import record_of
+from speaker.demand import MAX_PART_OBJECTS
 from speaker.events import AddressKnown, Announced, Event
-from speaker.link import MAX_PART_OBJECTS, Level, LogRecord, Report
+from speaker.link import LogRecord, Report
+from telemetry.levels import Level
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -42,8 +42,9 @@ from speaker.fast.ring_side import RingSide
 from speaker.fast.state import KeptState, UnusableState, load_state
 from speaker.l2.filters import ARP
 from speaker.l2.interfaces import served_of
-from speaker.link import Hello, Level, SourceState, ToFast, Wanted
+from speaker.link import Hello, SourceState, ToFast, Wanted
 from telemetry.endings import end_signals
+from telemetry.levels import Level
 
 if TYPE_CHECKING:
     import socket

@@ -36,7 +36,8 @@ def main() -> None:
         import time
         import traceback
 
-        from telemetry.logs import Level, render_line
+        from telemetry.levels import Level
+        from telemetry.logs import render_line
 
         fields = {"error": repr(exc), "trace": "".join(traceback.format_exception(exc))}
         with suppress(OSError):

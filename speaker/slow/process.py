@@ -37,7 +37,7 @@ from speaker.link import (
     encode,
 )
 from speaker.slow.keeper import Keeper
-from telemetry.logs import Level, LineWriter, Log
+from telemetry.logs import LineWriter, Log
 
 if TYPE_CHECKING:
     import socket
@@ -91,7 +91,7 @@ async def obey(stream: trio.SocketStream, log: Log, keeper: Keeper) -> bool:
             while (message := unframer.next_message()) is not None:
                 match message:
                     case LogRecord(at=at, level=level, event=event, fields=fields):
-                        log.write(Level(level.value), event, at, **fields)
+                        log.write(level, event, at, **fields)
                     case Report():
                         keeper.hear(message)
                     case Bye():

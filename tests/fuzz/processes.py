@@ -11,7 +11,6 @@ from speaker.link import (
     BadMessage,
     Bye,
     Hello,
-    Level,
     LogRecord,
     Message,
     Report,
@@ -23,6 +22,7 @@ from speaker.link import (
     encode,
 )
 from speaker.saved import Origin, UnusableState, check_saved_untrusted, decode_saved_untrusted, encode_saved
+from telemetry.levels import Level
 
 ORIGIN = Origin("ann", "/manifests", None)
 GROUP = Group(

@@ -11,15 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cluster.model import ExternalTrafficPolicy, ObjectName
-from speaker.demand import DemandChange, Group, NodeFacts
+from speaker.demand import MAX_PART_OBJECTS, DemandChange, Group, NodeFacts
 from speaker.link import (
     MAX_MESSAGE_BYTES,
     MAX_PART_BYTES,
-    MAX_PART_OBJECTS,
     BadMessage,
     Bye,
     Hello,
-    Level,
     LogRecord,
     Message,
     Report,
@@ -32,6 +30,7 @@ from speaker.link import (
     encode,
 )
 from speaker.packing import pack
+from telemetry.levels import Level
 
 T = TypeVar("T")
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)

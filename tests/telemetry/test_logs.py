@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from telemetry.logs import MAX_WAITING, Level, LineWriter, Log, render_line
+from telemetry.levels import Level
+from telemetry.logs import MAX_WAITING, LineWriter, Log, render_line
 
 DEADLINE = 20
 """Seconds."""

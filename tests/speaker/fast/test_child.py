@@ -15,7 +15,8 @@ import trio.testing
 
 from speaker.fast import child as child_module
 from speaker.fast.child import Child, Outbox
-from speaker.link import Hello, Level, LogRecord, Report, SourceHealth, SourceState, Unframer, Wanted
+from speaker.link import Hello, LogRecord, Report, SourceHealth, SourceState, Unframer, Wanted
+from telemetry.levels import Level
 from tests.speaker.fast.children import (
     WITHIN,
     Told,

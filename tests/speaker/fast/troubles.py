@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from speaker.fast.health import Health
-from speaker.link import Level
+from telemetry.levels import Level
 
 
 @dataclass

@@ -23,21 +23,10 @@ from cluster.model import (
     Snapshot,
 )
 from cluster.source import SourceReading
-from speaker.link import (
-    Bye,
-    Hello,
-    Level,
-    LogRecord,
-    Message,
-    Report,
-    SourceHealth,
-    SourceState,
-    Unframer,
-    Wanted,
-    encode,
-)
+from speaker.link import Bye, Hello, LogRecord, Message, Report, SourceHealth, SourceState, Unframer, Wanted, encode
 from speaker.slow.keeper import Keeper
 from speaker.slow.process import MAX_REASONS, Follower, obey, run, state_of
+from telemetry.levels import Level
 from telemetry.logs import Log
 from tests.speaker.fast.children import WITHIN, address_of, rename_into, services, settings_in
 
