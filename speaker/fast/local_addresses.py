@@ -31,6 +31,22 @@ import trio
 
 from cluster.model import Address
 from speaker.fast.capabilities import Capability, complaint
+from speaker.fast.rtnetlink import (
+    HEADER,
+    IFADDRMSG,
+    MAX_DATAGRAM,
+    NETLINK_ROUTE,
+    NLM_F_ACK,
+    NLM_F_CREATE,
+    NLM_F_DUMP,
+    NLM_F_EXCL,
+    NLM_F_REQUEST,
+    NLMSG_DONE,
+    NLMSG_ERROR,
+    RTM_DELADDR,
+    RTM_GETADDR,
+    RTM_NEWADDR,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -52,18 +68,9 @@ PROTOCOL: Final = bytes([83])
 """The mark where there are no labels (IPv6); kernels before 5.18 do not keep it."""
 SCOPE_HOST: Final = 254
 
-NETLINK_ROUTE: Final = 0
-NLMSG_ERROR, NLMSG_DONE = 2, 3
-NLM_F_REQUEST, NLM_F_ACK, NLM_F_EXCL, NLM_F_CREATE, NLM_F_DUMP = 0x1, 0x4, 0x200, 0x400, 0x300
-RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 20, 21, 22
 IFA_ADDRESS, IFA_LOCAL, IFA_LABEL, IFA_PROTO = 1, 2, 3, 11
-HEADER: Final = struct.Struct("=IHHII")
-"""Length, type, flags, sequence number, port."""
-MESSAGE: Final = struct.Struct("=BBBBI")
-"""An ifaddrmsg: family, length of the prefix, flags, scope, index."""
 ATTRIBUTE: Final = struct.Struct("=HH")
 """Length, type."""
-MAX_DATAGRAM: Final = 65_536
 FAMILIES: Final = {4: socket.AF_INET, 6: socket.AF_INET6}
 
 
@@ -223,6 +230,7 @@ class LocalAddresses:
             with new.open("rb") as written:
                 os.fsync(written.fileno())
             new.replace(self._file)
+            _sync_folder(self._file.parent)
         except OSError as exc:
             raise LocalAddressError(
                 f"{self._file}: cannot note the kernel's settings before they are changed: {exc.strerror}; "
@@ -246,6 +254,15 @@ class LocalAddresses:
             )
             return {}
         return former if kept.get("origin") == _origin() else {}
+
+
+def _sync_folder(path: Path) -> None:
+    """Have the names in it outlive a crash of the machine."""
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def _origin() -> str:
@@ -308,7 +325,7 @@ def _encode(kind: int, flags: int, number: int, address: Address) -> bytes:
     attributes = [(IFA_LOCAL, address.packed), (IFA_ADDRESS, address.packed)]
     if kind == RTM_NEWADDR:
         attributes += [(IFA_PROTO, PROTOCOL), *([(IFA_LABEL, LABEL)] if address.version == 4 else [])]
-    body = MESSAGE.pack(FAMILIES[address.version], address.max_prefixlen, 0, SCOPE_HOST, LOOPBACK) + b"".join(
+    body = IFADDRMSG.pack(FAMILIES[address.version], address.max_prefixlen, 0, SCOPE_HOST, LOOPBACK) + b"".join(
         ATTRIBUTE.pack(ATTRIBUTE.size + len(value), name) + value + bytes(-len(value) % 4) for name, value in attributes
     )
     return HEADER.pack(HEADER.size + len(body), kind, flags, number, 0) + body
@@ -328,7 +345,7 @@ def _messages(data: bytes) -> Iterator[tuple[int, int, bytes]]:
 def _attributes(body: bytes) -> dict[int, bytes]:
     """The attributes behind an ifaddrmsg."""
     found = {}
-    offset = MESSAGE.size
+    offset = IFADDRMSG.size
     while offset + ATTRIBUTE.size <= len(body):
         length, kind = ATTRIBUTE.unpack_from(body, offset)
         if length < ATTRIBUTE.size:
@@ -342,7 +359,7 @@ def _marked_addresses() -> list[Address]:
     """What carries our mark on the loopback."""
     found: list[Address] = []
     with _requests() as sock:
-        body = MESSAGE.pack(socket.AF_UNSPEC, 0, 0, 0, 0)
+        body = IFADDRMSG.pack(socket.AF_UNSPEC, 0, 0, 0, 0)
         sock.send(HEADER.pack(HEADER.size + len(body), RTM_GETADDR, NLM_F_REQUEST | NLM_F_DUMP, 0, 0) + body)
         while True:
             for kind, _number, message in _messages(sock.recv(MAX_DATAGRAM)):
@@ -350,7 +367,7 @@ def _marked_addresses() -> list[Address]:
                     return found
                 attributes = _attributes(message)
                 is_ours = attributes.get(IFA_LABEL) == LABEL or attributes.get(IFA_PROTO) == PROTOCOL
-                index = MESSAGE.unpack_from(message)[4]
+                index = IFADDRMSG.unpack_from(message)[4]
                 packed = attributes.get(IFA_LOCAL) or attributes.get(IFA_ADDRESS)
                 if is_ours and index == LOOPBACK and packed is not None:
                     found.append(ip_address(packed))

@@ -27,27 +27,32 @@ from typing import Any, Final, TypeAlias
 import trio
 from pyroute2.netlink.rtnl.marshal import MarshalRtnl
 
+from speaker.fast.rtnetlink import (
+    HEADER,
+    IFADDRMSG,
+    MAX_DATAGRAM,
+    NETLINK_ROUTE,
+    NLM_F_DUMP,
+    NLM_F_REQUEST,
+    NLMSG_DONE,
+    NLMSG_ERROR,
+    RTM_DELADDR,
+    RTM_GETADDR,
+    RTM_NEWADDR,
+)
 from speaker.l2.interfaces import Interface
 
-NETLINK_ROUTE: Final = 0
 GROUPS: Final = 0x1 | 0x10 | 0x100
 """RTMGRP_LINK, RTMGRP_IPV4_IFADDR, RTMGRP_IPV6_IFADDR."""
-NLMSG_ERROR, NLMSG_DONE = 2, 3
 NLM_F_DUMP_INTR: Final = 0x10
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK = 16, 17, 18
-RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 20, 21, 22
 IFF_UP, IFF_BROADCAST, IFF_LOOPBACK, IFF_RUNNING, IFF_NOARP = 0x1, 0x2, 0x8, 0x40, 0x80
 IFA_F_TENTATIVE: Final = 0x40
 
-HEADER: Final = struct.Struct("=IHHII")
-"""Length, type, flags, sequence number, port."""
-NLM_F_REQUEST_DUMP: Final = 0x1 | 0x300
 LINKS: Final = struct.pack("=BxHiIIHHI", socket.AF_UNSPEC, 0, 0, 0, 0, 8, 29, 8)
 """An ifinfomsg and IFLA_EXT_MASK = RTEXT_FILTER_SKIP_STATS: the counters are half of the bytes, and not needed."""
-ADDRESSES: Final = struct.pack("=BBBBI", socket.AF_UNSPEC, 0, 0, 0, 0)
+ADDRESSES: Final = IFADDRMSG.pack(socket.AF_UNSPEC, 0, 0, 0, 0)
 
-MAX_DATAGRAM: Final = 65_536
-"""Bytes; the kernel makes its lists in pieces of at most 32 KiB."""
 MAX_MESSAGES_PER_TURN: Final = 16
 """Messages taken in before others get a turn: one costs 25 to 250 µs."""
 MAX_DATAGRAMS_PER_CHANGE: Final = 1024
@@ -181,7 +186,7 @@ def _subscribe() -> socket.socket:
 
 async def _list(sock: socket.socket, kind: int, body: bytes, table: InterfaceTable) -> None:
     """Ask for everything of one kind, and take in what comes up to its end."""
-    sock.send(HEADER.pack(HEADER.size + len(body), kind, NLM_F_REQUEST_DUMP, kind, 0) + body)
+    sock.send(HEADER.pack(HEADER.size + len(body), kind, NLM_F_REQUEST | NLM_F_DUMP, kind, 0) + body)
     ended = False
     while not ended:
         await trio.lowlevel.wait_readable(sock)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import re
 import socket
+import stat
 import subprocess
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
@@ -286,6 +288,21 @@ async def test_settings_are_changed_only_where_needed_and_come_back(
         assert (sysctl(IGNORE), sysctl(ANNOUNCE)) == during
     assert (sysctl(IGNORE), sysctl(ANNOUNCE)) == before
     assert names_in(tmp_path) == []
+
+
+@in_namespace
+async def test_the_former_values_and_their_name_are_on_disk_before_anything_is_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[tuple[bool, str]] = []
+
+    def note(descriptor: int) -> None:
+        synced.append((stat.S_ISDIR(os.fstat(descriptor).st_mode), sysctl(IGNORE)))
+
+    monkeypatch.setattr(os, "fsync", note)
+    with LocalAddresses(tmp_path):
+        assert synced == [(False, "0"), (True, "0")]
+        assert sysctl(IGNORE) == "1"
 
 
 @in_namespace

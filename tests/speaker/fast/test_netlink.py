@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from speaker.fast import netlink
+from speaker.fast import netlink, rtnetlink
 from speaker.fast.netlink import InterfaceTable, follow_interfaces
 from speaker.l2.interfaces import Interface
 from tests.speaker.fast.namespace import carriers, in_namespace, ip
@@ -299,14 +299,14 @@ async def test_only_the_kernel_is_believed() -> None:
         assert len(ports) == 1
         body = struct.pack("=BxHiII", socket.AF_UNSPEC, 0, follower.last["lo"].index, 0, 0)
         with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0) as forger:
-            forger.sendto(netlink.HEADER.pack(16 + len(body), netlink.RTM_DELLINK, 0, 0, 0) + body, (ports[0], 0))
+            forger.sendto(rtnetlink.HEADER.pack(16 + len(body), netlink.RTM_DELLINK, 0, 0, 0) + body, (ports[0], 0))
         ip("link set eth0 address 02:00:00:00:00:99")
         await follower.until(lambda told: told["eth0"].mac[-1] == 0x99)
         assert "lo" in follower.last
 
 
 async def test_a_refusal_is_an_error_that_says_so() -> None:
-    refusal = netlink.HEADER.pack(36, netlink.NLMSG_ERROR, 0, 0, 0) + struct.pack("=i", -1) + bytes(16)
+    refusal = rtnetlink.HEADER.pack(36, rtnetlink.NLMSG_ERROR, 0, 0, 0) + struct.pack("=i", -1) + bytes(16)
     with pytest.raises(PermissionError, match=re.escape("the kernel does not list its interfaces: Operation not")):
         await netlink._take_in(refusal, InterfaceTable())
 
@@ -316,14 +316,14 @@ def address_message(kind: int, address: str, flags: int = 0) -> bytes:
     family = socket.AF_INET if interface.version == 4 else socket.AF_INET6
     attribute = struct.pack("=HH", 4 + len(interface.packed), 1) + interface.packed
     body = struct.pack("=BBBBI", family, interface.network.prefixlen, flags, 0, 1) + attribute
-    return netlink.HEADER.pack(16 + len(body), kind, 0, 0, 0) + body
+    return rtnetlink.HEADER.pack(16 + len(body), kind, 0, 0, 0) + body
 
 
 def link_message(family: int, master: int = 0) -> bytes:
     body = struct.pack("=BxHiIIHH", family, 0, 1, 0, 0, 7, IFLA_IFNAME) + b"lo\0\0"
     if master:
         body += struct.pack("=HHI", 8, IFLA_MASTER, master)
-    return netlink.HEADER.pack(16 + len(body), netlink.RTM_NEWLINK, 0, 0, 0) + body
+    return rtnetlink.HEADER.pack(16 + len(body), netlink.RTM_NEWLINK, 0, 0, 0) + body
 
 
 async def test_what_a_bridge_says_of_itself_does_not_enslave_it() -> None:
@@ -343,8 +343,8 @@ async def test_an_address_whose_uniqueness_is_still_being_checked_is_not_there_y
 
 
 async def test_addresses_of_other_families_are_passed_over() -> None:
-    message = bytearray(address_message(netlink.RTM_NEWADDR, "192.0.2.1/24"))
-    message[netlink.HEADER.size] = socket.AF_APPLETALK
+    message = bytearray(address_message(rtnetlink.RTM_NEWADDR, "192.0.2.1/24"))
+    message[rtnetlink.HEADER.size] = socket.AF_APPLETALK
     table = InterfaceTable()
     await netlink._take_in(link_message(socket.AF_UNSPEC) + bytes(message), table)
     assert table.interfaces()[0].addresses == ()
@@ -352,5 +352,5 @@ async def test_addresses_of_other_families_are_passed_over() -> None:
 
 async def test_deleted_interfaces_leave_nothing_behind() -> None:
     table = InterfaceTable()
-    await netlink._take_in(address_message(netlink.RTM_DELADDR, "192.0.2.1/24"), table)
+    await netlink._take_in(address_message(rtnetlink.RTM_DELADDR, "192.0.2.1/24"), table)
     assert not table._addresses
