@@ -83,7 +83,8 @@ class RingSide:
                 pump.tell(lambda now: core.receive_message(payload, now))
             case NameConflict(member, (host, port)) if member.name == core.config.node:
                 self._meet_double(f"{host}:{port}")
-            case DeathRefuted():
+            case DeathRefuted():  # before the others believe it: who waits for the ring announces before they withdraw
+                pump.tell(core.ring_heard)
                 pump.tell(core.reunited)
             case MemberFailed(member, _):
                 self._failed.add(member.name)

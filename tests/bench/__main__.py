@@ -57,10 +57,17 @@ that is shipped.
 """
 
 
-def table(rows: list[Row]) -> str:
+def table(rows: list[list[str]]) -> str:
     """The rows as a table of the page."""
-    lines = [HEAD, ["---"] + ["---:"] * (len(HEAD) - 1), *(row.cells() for row in rows)]
+    lines = [HEAD, ["---"] + ["---:"] * (len(HEAD) - 1), *rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def merge(page: str, measured: list[list[str]]) -> list[list[str]]:
+    """The rows of the page with those measured now in place of the same ones, or behind them all."""
+    written = [[cell.strip() for cell in line.split("|")[1:-1]] for line in page.splitlines() if line.startswith("|")]
+    rows = {cells[0]: cells for cells in written[2:]}
+    return list((rows | {cells[0]: cells for cells in measured}).values())
 
 
 async def run(names: tuple[str, ...]) -> list[Row]:
@@ -78,11 +85,12 @@ async def run(names: tuple[str, ...]) -> list[Row]:
 
 @click.command()
 @click.argument("names", nargs=-1, type=click.Choice(list(MEASUREMENTS)))
-@click.option("--write", is_flag=True, help="All of them, into docs/bench.md.")
+@click.option("--write", is_flag=True, help="Into docs/bench.md; rows that were not measured now stay as they are.")
 def main(names: tuple[str, ...], write: bool) -> None:
     """Measure, and print median and worst of ours, of memberlist's, and the ratio of the medians."""
-    rows = trio.run(run, () if write else names)
+    measured = [row.cells() for row in trio.run(run, names)]
     if write:
+        rows = merge(PAGE.read_text(), measured) if names else measured
         machine = f"{os.cpu_count()} cores ({platform.machine()}), Python {platform.python_version()}"
         PAGE.write_text(TEXT.format(runs=RUNS, machine=machine, version=GO_VERSION, table=table(rows)))
 

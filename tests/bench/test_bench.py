@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gossip import Keyring
+from tests.bench.__main__ import merge, table
 from tests.bench.bench_core import PACKET_ROOM, QUEUED, Probing, Queueing
 from tests.bench.bench_wire import sample
 from tests.bench.measuring import RUNS, Row, show, time_calls
@@ -21,6 +22,11 @@ def test_a_row_shows_medians_worsts_and_the_ratio_of_the_medians() -> None:
     row = Row("sort", [3.0, 2.0, 9.0], [1.0, 2.0, 4.0])
     assert row.cells() == ["sort", "3 s", "9 s", "2 s", "4 s", "1.5"]
     assert Row("sort", [3.0]).cells() == ["sort", "3 s", "3 s", "", "", ""]
+
+
+def test_what_was_measured_now_replaces_its_row_and_leaves_the_others() -> None:
+    page = "# Page\n\n" + table([["a", "1 s"], ["b", "2 s"]]) + "\n\ntext\n"
+    assert merge(page, [["b", "3 s"], ["c", "4 s"]]) == [["a", "1 s"], ["b", "3 s"], ["c", "4 s"]]
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from ipaddress import ip_address
 
 from gossip import codec
 from gossip.dissect import dissect
@@ -23,6 +24,17 @@ from gossip.packing import walk_untrusted
 from gossip.streams import StreamFault, StreamLimits, StreamReader, Want
 from gossip.turns import run_to_end
 from speaker.l2.frames import BadFrame, decode_arp_untrusted
+from speaker.marker import MarkedInterface, Marker, Tier
+from speaker.marker import decode_untrusted as decode_marker
+from speaker.marker import encode as encode_marker
+from speaker.notices import (
+    MAX_ADDRESSES,
+    ClaimNotice,
+    ReleaseNotice,
+    decode_notice_untrusted,
+    encode_claims,
+    encode_release,
+)
 from tests.fuzz.announcing import FRAMES, Announcing
 from tests.fuzz.harness import Target
 from tests.fuzz.processes import KEPT, LINKS, hear, load
@@ -151,6 +163,22 @@ def _dissect(data: bytes) -> None:
         json.dumps(result, allow_nan=False)
 
 
+MARKERS = [
+    encode_marker(Marker(tier=Tier.SETTLING, interfaces=(MarkedInterface(b"e0", has_ipv4=True),), macs=(bytes(6),))),
+    encode_marker(Marker()),
+]
+NOTICES = [
+    *encode_claims("ann", [ip_address("192.0.2.7"), ip_address("2001:db8::7")], False, 1.5),
+    encode_release(ReleaseNotice(sender="ann", address=ip_address("192.0.2.7"))),
+]
+
+
+def _notice(data: bytes) -> None:
+    notice = decode_notice_untrusted(data)
+    if isinstance(notice, ClaimNotice):
+        assert len(notice.addresses) <= MAX_ADDRESSES
+
+
 def _arp(data: bytes) -> None:
     with suppress(BadFrame):
         packet = decode_arp_untrusted(data)
@@ -180,5 +208,7 @@ TARGETS = (
     Target("speaker, ARP frames", FRAMES, Announcing().hear),
     Target("speaker, link", LINKS, hear),
     Target("speaker, kept state", KEPT, load),
+    Target("speaker, metadata of members", MARKERS, decode_marker),
+    Target("speaker, messages of members", NOTICES, _notice),
 )
 """All of them. Add to it what else takes bytes from strangers."""
