@@ -22,8 +22,8 @@ from gossip.core import Membership
 from gossip.envelope import WireConfig
 from gossip.errors import BadPacket, ConfigError, GossipError, LocalError, RemoteError
 from gossip.events import (
+    AccusationRefuted,
     BroadcastSpread,
-    DeathRefuted,
     Event,
     JoinCompleted,
     MemberFailed,
@@ -50,12 +50,12 @@ __all__ = [
     "ACCEPT_ALL",
     "DEFAULT_PORT",
     "PROFILES",
+    "AccusationRefuted",
     "Address",
     "BadPacket",
     "BroadcastSpread",
     "CloseStream",
     "ConfigError",
-    "DeathRefuted",
     "Event",
     "GossipConfig",
     "GossipError",

@@ -52,9 +52,9 @@ class MemberLeft:
 
 
 @dataclass(frozen=True, slots=True)
-class DeathRefuted:
-    """Others held this node dead, and it has said otherwise, as ``incarnation``. What they did meanwhile they did
-    without it."""
+class AccusationRefuted:
+    """Others suspected this node or held it dead, and it has said otherwise, as ``incarnation``. What they did
+    meanwhile they did without it. (In a push/pull a death is told as a suspicion.)"""
 
     incarnation: int
 
@@ -135,7 +135,7 @@ Event: TypeAlias = (
     | MemberSuspected
     | MemberFailed
     | MemberLeft
-    | DeathRefuted
+    | AccusationRefuted
     | NameConflict
     | UserMessageReceived
     | UserStateReceived

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from gossip import (
-    DeathRefuted,
+    AccusationRefuted,
     JoinCompleted,
     LocalError,
     MemberFailed,
@@ -83,8 +83,8 @@ class RingSide:
                 pump.tell(lambda now: core.receive_message(payload, now))
             case NameConflict(member, (host, port)) if member.name == core.config.node:
                 self._meet_double(f"{host}:{port}")
-            case DeathRefuted():  # before the others believe it: who waits for the ring announces before they withdraw
-                pump.tell(core.ring_heard)
+            case AccusationRefuted():
+                pump.tell(core.ring_heard)  # before the others believe it: so we announce before they withdraw
                 pump.tell(core.reunited)
             case MemberFailed(member, _):
                 self._failed.add(member.name)

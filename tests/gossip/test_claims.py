@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from gossip import (
+    AccusationRefuted,
     ConfigError,
-    DeathRefuted,
     IdentityRules,
     Member,
     MemberFailed,
@@ -423,7 +423,7 @@ def test_an_accusation_of_ourselves_is_refuted(accusation: PacketMessage, refute
     bench.tell(accusation)
     own = bench.member.local
     assert (own.state, own.incarnation, own.changed_at) == (State.ALIVE, refuted_at, 0.0)
-    assert bench.events == ([DeathRefuted(refuted_at)] if isinstance(accusation, Dead) else [])
+    assert bench.events == [AccusationRefuted(refuted_at)]
     assert bench.queued() == [Alive(refuted_at, "a", packed(own.address), 7946, b"mine", VSN)]
     assert bench.score() == 1
     assert bench.member.statistics().refutations == 1

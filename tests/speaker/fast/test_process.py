@@ -190,6 +190,7 @@ async def test_a_manifest_that_breaks_leaves_the_last_good_one_in_force(tmp_path
     write_manifests(tmp_path)
     async with speaker(tmp_path, "--interface", "eth0") as one:
         await one.says("ready")
+        await one.says("configLoaded")
         write_manifests(tmp_path, MANIFESTS.replace("10.64.0.0/24", "10.64.0.0/33"))
         stale = await one.says("configStale")
         assert "all.yaml:" in json.dumps(stale)
