@@ -127,7 +127,8 @@ class Claims:
             return
         if ruling is Ruling.WINS:
             if record is self._own:
-                self._defend(record, suspect.incarnation, now)
+                if self._refute(record, suspect.incarnation, now):
+                    self._outbox.emit(AccusationRefuted(self.incarnation))
                 return
             self._gossiper.spread(encode(suspect), record.name, now)
             record.incarnation = suspect.incarnation
@@ -267,7 +268,8 @@ class Claims:
             return
         if ruling is Ruling.WINS:
             if record is self._own and not self.leaving:
-                self._defend(record, dead.incarnation, now)
+                if self._refute(record, dead.incarnation, now):
+                    self._outbox.emit(AccusationRefuted(self.incarnation))
                 return
             self._bury(record, dead, now, done)
         record.accused = max(record.accused, dead.incarnation)
@@ -299,10 +301,6 @@ class Claims:
             record.suspicion.cancel()
             at = max(now, record.suspicion.expires_at)
             record.suspicion.timer = self._timers.schedule(at, TimerKind.SUSPICION, record.name)
-
-    def _defend(self, record: Record, accused: int, now: float) -> None:
-        if self._refute(record, accused, now):
-            self._outbox.emit(AccusationRefuted(self.incarnation))
 
     def _refute(self, record: Record, accused: int, now: float) -> bool:
         """Overrule an accusation of ourselves with a newer alive (§8.5); False when it is not worth an answer."""
