@@ -285,6 +285,7 @@ class Speaker:
                 is_fresh = self.intake.is_fresh(address)
                 self.holdings.own(address, is_fresh=is_fresh, spare=spare, may_begin=may_begin, now=now)
         before = previous.owner if previous is not None else None
-        if owner != before or previous is None:
+        if owner != before:
             self.history.note(decision.key, Move(now, before, owner))
+        if owner != before or previous is None:
             self._events.append(OwnerChanged(decision, before) if owner is not None else NobodyAnnounces(decision))

@@ -163,13 +163,22 @@ def _dissect(data: bytes) -> None:
         json.dumps(result, allow_nan=False)
 
 
+MARKED = [MarkedInterface(bytes((number, 7)), has_ipv4=True, has_carrier=bool(number % 2)) for number in range(8)]
+MACS = [bytes((2, 0, 0, 0, 0, number)) for number in range(8)]
+DISPUTED = [ip_address("192.0.2.7") + number for number in range(63)] + [ip_address("2001:db8::7")]
 MARKERS = [
-    encode_marker(Marker(tier=Tier.SETTLING, interfaces=(MarkedInterface(b"e0", has_ipv4=True),), macs=(bytes(6),))),
-    encode_marker(Marker()),
+    encode_marker(Marker(tier=tier, interfaces=tuple(MARKED[:count]), macs=tuple(MACS[:count])))
+    for tier in Tier
+    for count in (0, 1, 2, 8)
 ]
 NOTICES = [
-    *encode_claims("ann", [ip_address("192.0.2.7"), ip_address("2001:db8::7")], False, 1.5),
-    encode_release(ReleaseNotice(sender="ann", address=ip_address("192.0.2.7"))),
+    *(
+        notice
+        for count in (1, 2, 64)
+        for is_isolated in (False, True)
+        for notice in encode_claims("ann", DISPUTED[:count], is_isolated, 1.5 * count)
+    ),
+    *(encode_release(ReleaseNotice(sender="ann", address=address)) for address in DISPUTED[:4]),
 ]
 
 

@@ -143,6 +143,7 @@ def test_nobody_can_announce_is_told_with_the_decision() -> None:
     assert len(events) == 1
     assert events[0].decision.owner is None
     assert events[0].decision.reasons
+    assert lan.hosts["n1"].core.history.moves(ip_address(ADDRESS)) == ()
 
 
 def test_a_speaker_that_stops_is_silent() -> None:
