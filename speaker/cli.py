@@ -31,6 +31,7 @@ from gossip.cli import (
     read_name,
     read_socket_path,
 )
+from gossip.control import EXIT_NO, EXIT_UNAVAILABLE
 from speaker.fast.environment import own_environment
 from speaker.fast.ring_config import read_ring_config
 from speaker.ownership import REASONS, Election, Reason
@@ -38,8 +39,6 @@ from speaker.requests import ALL_REQUESTS, ShowDecision, ShowStatus
 from speaker.settings import KUBERNETES, Settings
 
 SPEAKER: Final = Respondent(requests=ALL_REQUESTS, called="speaker", started_by="speaker")
-EXIT_NO: Final = 1
-EXIT_UNAVAILABLE: Final = 3
 AUTO: Final = "auto"
 ANSWER_WITHIN: Final = 5.0
 """Seconds in which a speaker says something; one that is stopped says nothing."""

@@ -3,7 +3,8 @@
 Rules kept here:
 
 * An address is announced only while this node owns it, and at most once is it begun and ended.
-* Only an address that never was wanted before is probed; at a failover, a restart or a return it is announced at once.
+* Only an address that no member has announced before is probed; at a failover, a restart or a return it is announced
+  at once.
 * A stranger who holds a new address keeps it: the address is held back and tried again (design.md §5, first use).
 * Who yielded is silent until what it decides from changes, or the other says that it withdrew; and for YIELD_TIMEOUT at
   most, since an owner says every minute what is its own.

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import sys
-from typing import Final
 
 import trio
 
 from gossip import LocalError
+from gossip.control import EXIT_UNAVAILABLE
 from speaker.fast.process import run
 from speaker.settings import Settings
-
-EXIT_UNAVAILABLE: Final = 3
 
 
 def main() -> int:
